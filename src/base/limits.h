@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every quantity that a client controls has its bound here, with the reason.
+#pragma once
+
+#define FL_MAX_BODY_BYTES (3 * 1024 * 1024) // request body; kube-apiserver's own limit (3 MiB)
+#define FL_MAX_OBJECT_BYTES                                                                                            \
+	(1536 * 1024)              // object at rest; etcd's request limit (1.5 MiB), so that an etcd store can hold it
+#define FL_MAX_JSON_DEPTH      512 // nesting; deeper than any kind, shallow enough for the stack
+#define FL_MAX_HEADER_BYTES    (64 * 1024)       // one request's header block, as in nghttp2's default
+#define FL_MAX_URL_BYTES       (8 * 1024)        // selectors are long; a URL beyond this is an attack
+#define FL_MAX_CONNECTIONS     4096              // server connections; each silent one costs about 30 KiB
+#define FL_MAX_STREAMS         1024              // concurrent HTTP/2 streams a connection; one watch is one stream
+#define FL_IDLE_TIMEOUT_MS     (180 * 1000)      // a connection without a request in flight
+#define FL_HEADER_TIMEOUT_MS   (30 * 1000)       // from the first byte of a request to the end of its headers
+#define FL_BODY_TIMEOUT_MS     (60 * 1000)       // from the headers to the end of the body
+#define FL_WATCH_BUFFER_BYTES  (4 * 1024 * 1024) // unsent bytes of a slow watcher before it is closed and must relist
+#define FL_LIST_DEFAULT_EVENTS 4096              // events kept in memory for watches that start in the past
