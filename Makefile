@@ -10,7 +10,7 @@ SAN     ?= 0
 O       ?= $(if $(filter 1,$(SAN)),build/san,build)
 Q       := $(if $(V),,@)
 
-COMPONENTS := base json io api store client apiserver controller proxy dns node cli
+COMPONENTS := base json io api store apiserver client controller proxy dns node supervisor cli
 
 PKGS    := libuv libnghttp2 openssl libcurl sqlite3 yaml-0.1 libmnl
 LLHTTP  ?= /usr/share/llhttp
