@@ -81,4 +81,5 @@ unit: ; $(Q)$(MAKE) --no-print-directory O=$(O) run-unit UNIT_RUN="$(UNIT_BINS)"
 clean:
 	rm -rf build
 
+-include $(wildcard src/*/rules.mk)
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
