@@ -25,6 +25,12 @@ typedef int (*fl_netlink_cb)(const struct nlmsghdr *msg, void *arg);
 FL_WUR int fl_netlink_talk(struct fl_netlink *nl, struct nlmsghdr *msg, fl_netlink_cb cb, void *arg,
 			   struct fl_err *err);
 
+// Sends a buffer of several complete messages in one write (an nfnetlink transaction: all or nothing) and reads the
+// answers that are there when it returns; messages need no NLM_F_ACK, failures always answer. The caller sets every seq
+// (fl_netlink_next_seq); *ret_failed_seq (may be NULL) is that of the first message which the kernel refused.
+FL_WUR int fl_netlink_batch(struct fl_netlink *nl, const void *buf, size_t len, uint32_t *ret_failed_seq,
+			    struct fl_err *err);
+
 // --- rtnetlink. `nl` was opened with NETLINK_ROUTE. Interfaces by index; -ENODEV, -EEXIST, -ENOENT as the kernel says.
 // ---
 FL_WUR int fl_link_index(struct fl_netlink *nl, const char *name, int *ret, struct fl_err *err);
