@@ -23,8 +23,18 @@ struct fl_kind_hooks {
 	// Value of a supported field selector ("spec.nodeName"), "" when unset, NULL when this kind does not support
 	// it. metadata.name and metadata.namespace are answered before this.
 	const char *(*field)(struct fl_arena *a, const struct fl_json *obj, const char *path);
+	// Between this view and the stored form (only where `stored_as` is set); `obj` is edited in place or replaced.
+	struct fl_json *(*to_stored)(struct fl_arena *a, struct fl_json *obj);
+	struct fl_json *(*from_stored)(struct fl_arena *a, struct fl_json *obj);
 	// Warnings for the client ("v1 Endpoints is deprecated ..."): text without the 299 prefix, or NULL.
 	const char *(*warning)(const struct fl_json *obj);
+};
+
+// Discovery of one subresource.
+struct fl_subresource {
+	const char *name;                   // "status"
+	const char *group, *version, *kind; // of its own objects; group and version "" where it is the parent's
+	const char *const *verbs;
 };
 
 struct fl_column {
@@ -49,8 +59,14 @@ struct fl_kind {
 	bool status_on_create;     // a client may create it with its status (Node)
 	bool return_deleted;       // DELETE answers the object instead of a Status (Pod, Service ...)
 	int64_t ttl_seconds;       // Events: 3600; 0 = none
-	const struct fl_schema *schema;
-	const char *definition; // io.k8s.api.core.v1.Service
+	const char *definition;    // io.k8s.api.core.v1.Service; compiled by fl_kind_schema
+	const char *const *verbs;  // NULL-terminated, of the resource itself
+	const struct fl_subresource *subresources; // sorted by name; `status` and `scale` included
+	unsigned n_subresources;
+	const char *storage_version_hash; // as discovery shows it, or NULL
+	// A second view of objects that are stored as another kind (events.k8s.io of core Events): `resource` is the
+	// stored one's. NULL for a kind that is stored as itself. See fl_kind_to_stored.
+	const struct fl_kind *stored_as;
 	const struct fl_column *columns;
 	unsigned n_columns;
 	const struct fl_kind_hooks *hooks; // never NULL (an empty one)
@@ -60,7 +76,8 @@ struct fl_kind {
 
 struct fl_registry; // all kinds of this process
 
-// Loads the embedded documents; only a build error can make it fail. Loaded once per process; immutable.
+// Loads the embedded documents; only a build error can make it fail. Loaded once per process; immutable to its users.
+// Schemas are compiled at first use (under a lock), so a role that only names kinds pays for their names alone.
 const struct fl_registry *fl_registry_builtin(void);
 const struct fl_kind *fl_kind_find(const struct fl_registry *r, const char *group, const char *version,
 				   const char *plural);
@@ -69,6 +86,32 @@ const struct fl_kind *fl_kind_by_resource(const struct fl_registry *r,
 					  const char *resource); // interned or equal string
 const struct fl_kind *const *fl_registry_kinds(const struct fl_registry *r,
 					       unsigned *ret_n); // ordered: group, version, plural
+
+// The compiled schema of a kind; compiled at the first call. Never NULL. Thread-safe.
+const struct fl_schema *fl_kind_schema(const struct fl_kind *k);
+// Any definition by its name (io.k8s.api.autoscaling.v1.Scale), or NULL. Thread-safe.
+const struct fl_schema *fl_registry_schema(const struct fl_registry *r, const char *definition);
+// A body's schema by its type: kinds, their lists, and the types that are no resources: DeleteOptions (any apiVersion),
+// Status, Scale, TokenRequest ... NULL when unknown. *ret_definition (may be NULL) is its definition's name.
+const struct fl_schema *fl_registry_schema_by_kind(const struct fl_registry *r, const char *api_version,
+						   const char *kind, const char **ret_definition);
+// Names of all definitions, sorted.
+const char *const *fl_registry_definitions(const struct fl_registry *r, unsigned *ret_n);
+
+// From a decoded body to what may be stored, in Kubernetes' order. A handler does:
+//   fl_schema_decode, fl_schema_prune, fl_kind_prepare, allocators (clusterIP, nodePort), fl_kind_validate,
+//   metadata.generation, fl_kind_to_stored, fl_object_serialize
+// prepare: status and spec are kept apart (a write of the one takes the other from `old`; a create starts without
+// status unless the kind says otherwise), then the schema's defaults, then the kind's own. `old` NULL on create;
+// `subresource` "" or NULL for the object itself, "status", "finalize" ...
+void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
+		     const char *subresource);
+// Adds every broken rule: metadata, the kind's, then the documents' constraints that nothing has reported yet.
+void fl_kind_validate(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,
+		      const struct fl_json *old, const char *subresource);
+// The form at rest and back; `obj` itself for a kind that is stored as itself.
+struct fl_json *fl_kind_to_stored(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj);
+struct fl_json *fl_kind_from_stored(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj);
 
 // metadata rules common to all kinds: names, labels, annotations, ownerReferences, finalizers; immutability on update.
 void fl_object_validate_meta(struct fl_causes *c, const struct fl_kind *k, const struct fl_json *obj,
