@@ -20,7 +20,7 @@ void fl_buf_append(struct fl_buf *b, const void *p, size_t n);
 void fl_buf_puts(struct fl_buf *b, const char *s);
 void fl_buf_putc(struct fl_buf *b, char c);
 __attribute__((format(printf, 2, 3))) void fl_buf_printf(struct fl_buf *b, const char *fmt, ...);
-void fl_buf_vprintf(struct fl_buf *b, const char *fmt, va_list ap);
+__attribute__((format(printf, 2, 0))) void fl_buf_vprintf(struct fl_buf *b, const char *fmt, va_list ap);
 void fl_buf_consume(struct fl_buf *b, size_t n); // drops the first n bytes
 char *fl_buf_take(struct fl_buf *b);             // hands the bytes over (NUL-terminated, free()), empties the buffer
 
