@@ -48,9 +48,10 @@ struct fl_json {
 	     child = child->next)
 
 struct fl_json_parse_opts {
-	unsigned max_depth; // 0 = FL_MAX_JSON_DEPTH
-	// Called for each member name that stands a second time in its object (the last value wins, as in Go's
-	// decoder). `path` as Kubernetes prints it in a strict decoding error: spec.ports[0].port
+	unsigned max_depth; // 0 = FL_MAX_JSON_DEPTH, which is also the most
+	// Called for each member name that stands again in its object (the last value wins, as in Go's decoder); a name
+	// that stands three times is reported twice. `path` as Kubernetes prints it in a strict decoding error:
+	// spec.ports[0].port
 	void (*on_duplicate)(void *arg, const char *path);
 	void *arg;
 };
@@ -67,6 +68,7 @@ void fl_json_write_string(struct fl_buf *b, const char *s, size_t len);         
 
 // Reading. All accept NULL and a node of another type: they answer NULL, the default, or 0 then.
 struct fl_json *fl_json_get(const struct fl_json *object, const char *key);
+struct fl_json *fl_json_get_n(const struct fl_json *object, const char *key, size_t key_len); // key may hold U+0000
 struct fl_json *fl_json_path(const struct fl_json *j, const char *key, ...)
     __attribute__((sentinel)); // keys, then NULL
 struct fl_json *fl_json_index(const struct fl_json *array, size_t i);
@@ -91,6 +93,8 @@ struct fl_json *fl_json_clone(struct fl_arena *a, const struct fl_json *j); // d
 
 // Sets or replaces (in place of the old member). `value` NULL removes. Returns value.
 struct fl_json *fl_json_set(struct fl_arena *a, struct fl_json *object, const char *key, struct fl_json *value);
+struct fl_json *fl_json_set_n(struct fl_arena *a, struct fl_json *object, const char *key, size_t key_len,
+			      struct fl_json *value);
 struct fl_json *fl_json_set_str(struct fl_arena *a, struct fl_json *object, const char *key,
 				const char *s); // s NULL removes
 struct fl_json *fl_json_set_int(struct fl_arena *a, struct fl_json *object, const char *key, int64_t i);
@@ -100,4 +104,6 @@ struct fl_json *fl_json_set_array(struct fl_arena *a, struct fl_json *object, co
 struct fl_json *fl_json_ensure_object(struct fl_arena *a, struct fl_json *object, const char *key); // existing or new
 bool fl_json_remove(struct fl_json *object, const char *key);
 struct fl_json *fl_json_append(struct fl_json *array, struct fl_json *value); // returns value
+struct fl_json *fl_json_insert(struct fl_json *array, size_t i,
+			       struct fl_json *value); // before element i, or last; returns value
 bool fl_json_remove_child(struct fl_json *parent, const struct fl_json *child);

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tree as text, byte for byte what Go's encoding/json prints for the same values (with SetEscapeHTML(false)): short
+// escapes for \b \f \n \r \t, \u00xx for other control characters, \u2028 and \u2029, U+FFFD for broken UTF-8; floats
+// in their shortest form that reads back as the same value, with an exponent below 1e-6 and from 1e21 on.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "json/json.h"
+#include "json/scan.h"
+
+static const char hex[16] = "0123456789abcdef";
+
+static void put_escaped(struct fl_buf *b, uint8_t c)
+{
+	static const char shorts[0x20] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+	if (c == '"' || c == '\\')
+		fl_buf_append(b, (char[]){'\\', (char)c}, 2);
+	else if (shorts[c])
+		fl_buf_append(b, (char[]){'\\', shorts[c]}, 2);
+	else
+		fl_buf_append(b, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+}
+
+// Up to the next byte that needs a second look. The scanner may read beyond its end, which a caller's string does not
+// allow: the last bytes go through a copy.
+static const char *scan(const char *s, const char *end)
+{
+	if (end - s > FL_JSON_SCAN_PAD) {
+		const char *safe_end = end - FL_JSON_SCAN_PAD;
+		s = fl_json_scan(s, safe_end);
+		if (s < safe_end)
+			return s;
+	}
+	for (; s < end; s++) {
+		uint8_t c = (uint8_t)*s;
+		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+			break;
+	}
+	return s;
+}
+
+void fl_json_write_string(struct fl_buf *b, const char *s, size_t len)
+{
+	const char *end = s + len;
+	fl_buf_reserve(b, len + 2);
+	b->data[b->len++] = '"';
+	while (s < end) {
+		const char *special = scan(s, end);
+		fl_buf_append(b, s, (size_t)(special - s));
+		s = special;
+		if (s == end)
+			break;
+		uint8_t c = (uint8_t)*s;
+		if (c < 0x80) {
+			put_escaped(b, c);
+			s++;
+			continue;
+		}
+		unsigned n = fl_json_utf8_len(s, end);
+		if (n == 0) {
+			fl_buf_append(b, "\\ufffd", 6);
+			s++;
+		} else if (n == 3 && memcmp(s, "\xe2\x80", 2) == 0 && ((uint8_t)s[2] & 0xfe) == 0xa8) {
+			fl_buf_append(b, (uint8_t)s[2] == 0xa8 ? "\\u2028" : "\\u2029", 6);
+			s += n;
+		} else {
+			fl_buf_append(b, s, n);
+			s += n;
+		}
+	}
+	fl_buf_putc(b, '"');
+}
+
+static void put_int(struct fl_buf *b, int64_t i)
+{
+	char digits[20], *p = digits + sizeof(digits);
+	uint64_t v = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	if (i < 0)
+		*--p = '-';
+	fl_buf_append(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+// The fewest significant digits that read back as f. 15 are always kept by a normal double, 17 always tell it apart; a
+// subnormal one may need as little as one.
+static int shortest(double f, char *text, size_t size)
+{
+	int n = 0;
+	for (int digits = fabs(f) < 0x1p-1022 ? 1 : 15; digits <= 17; digits++) {
+		n = snprintf(text, size, "%.*e", digits - 1, f);
+		if (strtod(text, NULL) == f)
+			break;
+	}
+	return n;
+}
+
+static void put_float(struct fl_buf *b, double f)
+{
+	if (!isfinite(f)) { // JSON has no word for it, and no parser here makes one
+		fl_buf_append(b, "null", 4);
+		return;
+	}
+	if (f == 0) {
+		fl_buf_puts(b, signbit(f) ? "-0" : "0");
+		return;
+	}
+	char text[40];
+	shortest(f, text, sizeof(text));
+
+	// d.ddde±xx into digits and exponent, without trailing zeros.
+	char digits[20];
+	int n = 0, exponent = 0;
+	const char *p = text;
+	if (*p == '-') {
+		fl_buf_putc(b, '-');
+		p++;
+	}
+	for (; *p != 'e'; p++)
+		if (*p != '.')
+			digits[n++] = *p;
+	exponent = atoi(p + 1);
+	while (n > 1 && digits[n - 1] == '0')
+		n--;
+
+	if (fabs(f) < 1e-6 || fabs(f) >= 1e21) {
+		fl_buf_putc(b, digits[0]);
+		if (n > 1) {
+			fl_buf_putc(b, '.');
+			fl_buf_append(b, digits + 1, (size_t)n - 1);
+		}
+		fl_buf_printf(b, "e%c%d", exponent < 0 ? '-' : '+', abs(exponent));
+	} else if (exponent < 0) {
+		fl_buf_puts(b, "0.");
+		for (int i = -1; i > exponent; i--)
+			fl_buf_putc(b, '0');
+		fl_buf_append(b, digits, (size_t)n);
+	} else {
+		for (int i = 0; i < n || i <= exponent; i++) {
+			if (i == exponent + 1)
+				fl_buf_putc(b, '.');
+			fl_buf_putc(b, i < n ? digits[i] : '0');
+		}
+	}
+}
+
+static void put_scalar(struct fl_buf *b, const struct fl_json *j)
+{
+	switch (j->type) {
+	case FL_JSON_BOOL:
+		fl_buf_append(b, j->b ? "true" : "false", j->b ? 4 : 5);
+		break;
+	case FL_JSON_INT:
+		put_int(b, j->i);
+		break;
+	case FL_JSON_FLOAT:
+		put_float(b, j->f);
+		break;
+	case FL_JSON_STRING:
+		fl_json_write_string(b, j->str.s, j->str.len);
+		break;
+	default:
+		fl_buf_append(b, "null", 4);
+	}
+}
+
+void fl_json_write(struct fl_buf *b, const struct fl_json *j)
+{
+	if (!j || j->type < FL_JSON_ARRAY) {
+		put_scalar(b, j ? j : &(struct fl_json){.type = FL_JSON_NULL});
+		return;
+	}
+	bool object = j->type == FL_JSON_OBJECT;
+	fl_buf_putc(b, object ? '{' : '[');
+	for (const struct fl_json *k = j->kids.first; k; k = k->next) {
+		if (object) {
+			fl_json_write_string(b, k->key, k->key_len);
+			fl_buf_putc(b, ':');
+		}
+		fl_json_write(b, k);
+		if (k->next)
+			fl_buf_putc(b, ',');
+	}
+	fl_buf_putc(b, object ? '}' : ']');
+}
+
+static void new_line(struct fl_buf *b, size_t spaces)
+{
+	fl_buf_reserve(b, spaces + 1);
+	b->data[b->len++] = '\n';
+	memset(b->data + b->len, ' ', spaces);
+	b->len += spaces;
+	b->data[b->len] = '\0';
+}
+
+static void write_pretty(struct fl_buf *b, const struct fl_json *j, size_t indent, size_t level)
+{
+	if (!j || j->type < FL_JSON_ARRAY || !j->kids.first) {
+		fl_json_write(b, j);
+		return;
+	}
+	bool object = j->type == FL_JSON_OBJECT;
+	fl_buf_putc(b, object ? '{' : '[');
+	for (const struct fl_json *k = j->kids.first; k; k = k->next) {
+		new_line(b, indent * (level + 1));
+		if (object) {
+			fl_json_write_string(b, k->key, k->key_len);
+			fl_buf_append(b, ": ", 2);
+		}
+		write_pretty(b, k, indent, level + 1);
+		if (k->next)
+			fl_buf_putc(b, ',');
+	}
+	new_line(b, indent * level);
+	fl_buf_putc(b, object ? '}' : ']');
+}
+
+void fl_json_write_pretty(struct fl_buf *b, const struct fl_json *j, unsigned indent)
+{
+	write_pretty(b, j, indent, 0);
+}
