@@ -6,17 +6,19 @@
 #include "base/arena.h"
 #include "json/json.h"
 
-enum fl_cause_type {            // text of `reason` in details.causes
-	FL_CAUSE_REQUIRED,      // FieldValueRequired: "Required value"
-	FL_CAUSE_INVALID,       // FieldValueInvalid: "Invalid value: \"x\": why"
-	FL_CAUSE_NOT_SUPPORTED, // FieldValueNotSupported
-	FL_CAUSE_DUPLICATE,     // FieldValueDuplicate
-	FL_CAUSE_FORBIDDEN,     // FieldValueForbidden
-	FL_CAUSE_NOT_FOUND,     // FieldValueNotFound
-	FL_CAUSE_TOO_LONG,      // FieldValueTooLong
-	FL_CAUSE_TOO_MANY,      // FieldValueTooMany
-	FL_CAUSE_TYPE_INVALID,  // FieldValueTypeInvalid
-	FL_CAUSE_INTERNAL,      // InternalError
+enum fl_cause_type {                    // text of `reason` in details.causes
+	FL_CAUSE_REQUIRED,              // FieldValueRequired: "Required value"
+	FL_CAUSE_INVALID,               // FieldValueInvalid: "Invalid value: \"x\": why"
+	FL_CAUSE_NOT_SUPPORTED,         // FieldValueNotSupported
+	FL_CAUSE_DUPLICATE,             // FieldValueDuplicate
+	FL_CAUSE_FORBIDDEN,             // FieldValueForbidden
+	FL_CAUSE_NOT_FOUND,             // FieldValueNotFound
+	FL_CAUSE_TOO_LONG,              // FieldValueTooLong
+	FL_CAUSE_TOO_MANY,              // FieldValueTooMany
+	FL_CAUSE_TYPE_INVALID,          // FieldValueTypeInvalid
+	FL_CAUSE_INTERNAL,              // InternalError
+	FL_CAUSE_NAMESPACE_TERMINATING, // NamespaceTerminating: message as given
+	FL_CAUSE_RV_TOO_LARGE,          // ResourceVersionTooLarge: message as given
 	FL_CAUSE_TYPE_COUNT,
 };
 
