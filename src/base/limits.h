@@ -6,6 +6,9 @@
 #define FL_MAX_OBJECT_BYTES                                                                                            \
 	(1536 * 1024)              // object at rest; etcd's request limit (1.5 MiB), so that an etcd store can hold it
 #define FL_MAX_JSON_DEPTH      512 // nesting; deeper than any kind, shallow enough for the stack
+#define FL_MAX_JSON_PATCH_OPS  10000             // kube-apiserver's own limit
+#define FL_MAX_JSON_COPY_BYTES (3 * 1024 * 1024) // sum of what a JSON patch copies; kube-apiserver's own limit
+#define FL_MAX_YAML_ALIASES    (4 * 1024 * 1024) // bytes, as JSON, that the aliases of a document expand to
 #define FL_MAX_HEADER_BYTES    (64 * 1024)       // one request's header block, as in nghttp2's default
 #define FL_MAX_URL_BYTES       (8 * 1024)        // selectors are long; a URL beyond this is an attack
 #define FL_MAX_CONNECTIONS     4096              // server connections; each silent one costs about 30 KiB

@@ -3,10 +3,11 @@
 // escapes for \b \f \n \r \t, \u00xx for other control characters, \u2028 and \u2029, U+FFFD for broken UTF-8; floats
 // in their shortest form that reads back as the same value, with an exponent below 1e-6 and from 1e21 on.
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "json/json.h"
+#include "json/number.h"
 #include "json/scan.h"
 
 static const char hex[16] = "0123456789abcdef";
@@ -84,19 +85,6 @@ static void put_int(struct fl_buf *b, int64_t i)
 	fl_buf_append(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
-// The fewest significant digits that read back as f. 15 are always kept by a normal double, 17 always tell it apart; a
-// subnormal one may need as little as one.
-static int shortest(double f, char *text, size_t size)
-{
-	int n = 0;
-	for (int digits = fabs(f) < 0x1p-1022 ? 1 : 15; digits <= 17; digits++) {
-		n = snprintf(text, size, "%.*e", digits - 1, f);
-		if (strtod(text, NULL) == f)
-			break;
-	}
-	return n;
-}
-
 static void put_float(struct fl_buf *b, double f)
 {
 	if (!isfinite(f)) { // JSON has no word for it, and no parser here makes one
@@ -107,24 +95,10 @@ static void put_float(struct fl_buf *b, double f)
 		fl_buf_puts(b, signbit(f) ? "-0" : "0");
 		return;
 	}
-	char text[40];
-	shortest(f, text, sizeof(text));
-
-	// d.ddde±xx into digits and exponent, without trailing zeros.
-	char digits[20];
-	int n = 0, exponent = 0;
-	const char *p = text;
-	if (*p == '-') {
+	char digits[17];
+	int exponent, n = fl_json_shortest_digits(f, digits, &exponent);
+	if (f < 0)
 		fl_buf_putc(b, '-');
-		p++;
-	}
-	for (; *p != 'e'; p++)
-		if (*p != '.')
-			digits[n++] = *p;
-	exponent = atoi(p + 1);
-	while (n > 1 && digits[n - 1] == '0')
-		n--;
-
 	if (fabs(f) < 1e-6 || fabs(f) >= 1e21) {
 		fl_buf_putc(b, digits[0]);
 		if (n > 1) {
