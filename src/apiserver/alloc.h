@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Service addresses and node ports. The books are kept in memory and made from the Services in the store at start, so
+// that a crash cannot leak anything; a claim is made before the write and taken back when the write fails.
+//
+// Static bands (KEP-3070, KEP-3668): addresses and ports that clients choose tend to be low, so dynamic allocation
+// takes the upper part of the range first: above min(max(16, size/16), 256) addresses, above min(max(16, size/32), 128)
+// ports.
+#pragma once
+
+#include <stdint.h>
+
+#include "api/status.h"
+#include "base/ip.h"
+#include "base/str.h"
+#include "store/store.h"
+
+// A range of numbered items, each taken or free.
+struct fl_range;
+struct fl_range *fl_range_new(uint64_t size, uint64_t static_band); // size at most 2^32; items 0..size-1
+void fl_range_free(struct fl_range **r);
+int fl_range_claim(struct fl_range *r, uint64_t i);    // -EEXIST: taken. -ERANGE: outside
+int fl_range_next(struct fl_range *r, uint64_t *ret);  // -ENOSPC: all taken
+void fl_range_release(struct fl_range *r, uint64_t i); // free already: nothing
+uint64_t fl_range_used(const struct fl_range *r);
+
+struct fl_service_alloc;
+
+struct fl_service_alloc_opts {
+	struct fl_cidr cidrs[2];
+	unsigned n_cidrs;
+	uint16_t port_low, port_high;
+};
+
+struct fl_service_alloc *fl_service_alloc_new(const struct fl_service_alloc_opts *opts);
+void fl_service_alloc_free(struct fl_service_alloc **a);
+// Takes what a stored Service holds; used once per Service at start. What is taken twice or lies outside is left alone
+// and logged.
+void fl_service_alloc_adopt(struct fl_service_alloc *a, const struct fl_json *service);
+
+// What one write claims and gives back. Zeroed = nothing.
+struct fl_alloc_txn {
+	struct fl_service_alloc *alloc;
+	struct {
+		bool is_ip;
+		unsigned cidr;
+		uint64_t item;
+	} claimed[260], released[260];
+	unsigned n_claimed, n_released;
+};
+
+// Fills in what `obj` leaves to us (clusterIPs, nodePorts, healthCheckNodePort) and claims what it asks for, given what
+// `old` (NULL on create) holds. Every refusal is a cause; then nothing stays claimed.
+void fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
+			      const struct fl_json *old, struct fl_alloc_txn *txn, struct fl_causes *causes);
+// The object is going away: all that it holds is given back at commit.
+void fl_service_alloc_prepare_delete(struct fl_service_alloc *a, const struct fl_json *old, struct fl_alloc_txn *txn);
+void fl_alloc_txn_commit(struct fl_alloc_txn *txn); // the write is durable
+void fl_alloc_txn_abort(struct fl_alloc_txn *txn);  // it is not

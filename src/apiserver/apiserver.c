@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apiserver/apiserver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "apiserver/alloc.h"
+#include "apiserver/bootstrap.h"
+#include "apiserver/docs.h"
+#include "apiserver/router.h"
+#include "apiserver/server.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define STOP_GRACE_MS 2000 // for answers under way
+
+void fl_api_set_service_families(int primary, int secondary); // api/hooks: AF_INET, AF_INET6 or 0
+
+struct run {
+	struct fl_apiserver s;
+	uv_loop_t loop;
+	uv_signal_t term, intr;
+	int rc;
+	struct fl_err *err;
+	bool stopping;
+};
+
+static void close_signals(struct run *run)
+{
+	uv_close((uv_handle_t *)&run->term, NULL);
+	uv_close((uv_handle_t *)&run->intr, NULL);
+}
+
+static void on_stopped(void *arg)
+{
+	struct run *run = arg;
+	close_signals(run);
+	fl_http_server_free(&run->s.http);
+	fl_http_client_free(&run->s.kubelet);
+	fl_store_close(&run->s.store);
+}
+
+static void stop(struct run *run)
+{
+	if (run->stopping)
+		return;
+	run->stopping = true;
+	fl_http_server_stop(run->s.http, STOP_GRACE_MS, on_stopped, run);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	stop(h->data);
+}
+
+static bool adopt(void *arg, struct fl_object *o)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	fl_service_alloc_adopt(arg, fl_object_tree(o, &a));
+	return true;
+}
+
+static int open_http(struct run *run, const struct fl_apiserver_opts *o, struct fl_err *err)
+{
+	AUTO_FREE char *cert = NULL, *key = NULL, *ca = NULL, *kubelet_cert = NULL, *kubelet_key = NULL;
+	int rc;
+	if ((rc = fl_file_read(o->cert_file, &cert, NULL, err)) < 0 ||
+	    (rc = fl_file_read(o->key_file, &key, NULL, err)) < 0 ||
+	    (rc = fl_file_read(o->client_ca_file, &ca, NULL, err)) < 0 ||
+	    (rc = fl_file_read(o->kubelet_cert_file, &kubelet_cert, NULL, err)) < 0 ||
+	    (rc = fl_file_read(o->kubelet_key_file, &kubelet_key, NULL, err)) < 0)
+		return rc;
+	SSL_CTX *tls;
+	if ((rc = fl_tls_server_ctx(cert, key, ca, false, &tls, err)) < 0)
+		return rc;
+	struct fl_http_server_opts server = {
+	    .tls = tls, .handler = fl_router_handle, .arg = &run->s, .server_name = "apiserver"};
+	rc = fl_http_server_new(&run->loop, &server, &run->s.http, err);
+	SSL_CTX_free(tls);
+	if (rc < 0)
+		return rc;
+	struct fl_http_client_opts client = {
+	    .ca_pem = ca, .cert_pem = kubelet_cert, .key_pem = kubelet_key, .user_agent = "fairlead-apiserver"};
+	return fl_http_client_new(&run->loop, &client, &run->s.kubelet, err);
+}
+
+static int listen_all(struct run *run, const struct fl_apiserver_opts *o, struct fl_err *err)
+{
+	run->s.port = o->port;
+	for (unsigned i = 0; i < o->n_listen; i++) {
+		int rc = fl_http_server_listen(run->s.http, &o->listen_ips[i], run->s.port, &run->s.port, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void on_bootstrapped(void *arg, int rc, const struct fl_err *err)
+{
+	struct run *run = arg;
+	if (rc == 0 && run->s.opts->port_file) {
+		char text[8];
+		int n = snprintf(text, sizeof(text), "%u\n", run->s.port);
+		rc = fl_file_write(run->s.opts->port_file, text, (size_t)n, 0644, run->err);
+		err = run->err;
+	}
+	if (rc == 0) {
+		run->s.ready = true;
+		fl_info("serving port=%u revision=%llu", run->s.port,
+			(unsigned long long)fl_store_revision(run->s.store));
+		return;
+	}
+	run->rc = rc;
+	if (run->err && run->err != err)
+		*run->err = *err;
+	stop(run);
+}
+
+int fl_apiserver_run(const struct fl_apiserver_opts *o, struct fl_err *err)
+{
+	struct run run = {.err = err};
+	run.s.loop = &run.loop;
+	run.s.opts = o;
+	run.s.registry = fl_registry_builtin();
+	fl_api_set_service_families(o->service_cidrs[0].ip.family,
+				    o->n_service_cidrs > 1 ? o->service_cidrs[1].ip.family : 0);
+	uv_loop_init(&run.loop);
+	AUTO_FREE char *path = fl_asprintf("%s/store", o->data_dir);
+	struct fl_service_alloc_opts alloc = {.cidrs = {o->service_cidrs[0], o->service_cidrs[1]},
+					      .n_cidrs = o->n_service_cidrs,
+					      .port_low = o->node_port_low,
+					      .port_high = o->node_port_high};
+	run.s.alloc = fl_service_alloc_new(&alloc);
+	run.s.docs = fl_docs_new(&run.s);
+	int rc = fl_file_mkdirs(path, 0700, err);
+	if (rc == 0)
+		rc = fl_store_open(&run.loop, &(struct fl_store_opts){.path = path}, &run.s.store, err);
+	if (rc == 0) {
+		fl_store_list(run.s.store, fl_resource_intern("", "services"), NULL, NULL, NULL, adopt, run.s.alloc);
+		rc = open_http(&run, o, err);
+	}
+	if (rc == 0)
+		rc = listen_all(&run, o, err);
+	if (rc == 0) {
+		uv_signal_init(&run.loop, &run.term);
+		uv_signal_init(&run.loop, &run.intr);
+		run.term.data = run.intr.data = &run;
+		uv_signal_start(&run.term, on_signal, SIGTERM);
+		uv_signal_start(&run.intr, on_signal, SIGINT);
+		fl_bootstrap(&run.s, on_bootstrapped, &run);
+		uv_run(&run.loop, UV_RUN_DEFAULT);
+		rc = run.rc;
+	} else {
+		fl_http_server_free(&run.s.http);
+		fl_http_client_free(&run.s.kubelet);
+		fl_store_close(&run.s.store);
+		uv_run(&run.loop, UV_RUN_DEFAULT);
+	}
+	fl_docs_free(&run.s.docs);
+	fl_service_alloc_free(&run.s.alloc);
+	uv_loop_close(&run.loop);
+	return rc;
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// One change of one object, from a decoded tree to the store: metadata, defaults, admission, allocation, validation,
+// the guarded write. (apiserver registry/rest: BeforeCreate, BeforeUpdate, BeforeDelete.) Knows nothing of HTTP, so
+// bootstrap uses it as requests do.
+//
+// Everything between reading the newest state (head) and submitting happens in one turn of the loop: a patch never
+// meets a conflict.
+#pragma once
+
+#include "apiserver/alloc.h"
+#include "apiserver/server.h"
+
+struct fl_change {
+	struct fl_apiserver *s;
+	struct fl_arena *a; // lives until the change was submitted
+	const struct fl_kind *kind;
+	const char *ns, *name;   // ns "" for cluster-scoped; name NULL on create with generateName
+	const char *subresource; // NULL, "status", "scale", "finalize", "binding"
+	bool dry_run;
+	struct fl_status status; // why a step refused
+	struct fl_causes causes;
+	struct fl_object *old; // head that this is built on; owned: fl_change_deinit
+	struct fl_json *old_tree;
+	struct fl_json *obj;      // the new state
+	struct fl_alloc_txn *txn; // owned until submit; NULL where nothing is allocated
+	bool unchanged;           // the write would change nothing: `old` is the answer
+};
+
+// The outcome of a submitted change. rc 0: `obj` is durable (borrowed); otherwise `st` is what the client should see.
+typedef void (*fl_change_done)(void *arg, struct fl_object *obj, const struct fl_status *st);
+
+void fl_change_deinit(struct fl_change *c);
+
+// Each returns false with c->status filled.
+bool fl_change_load(struct fl_change *c);                        // reads head into old and old_tree; 404 when absent
+bool fl_change_create(struct fl_change *c, struct fl_json *obj); // prepares obj as a new object
+bool fl_change_update(struct fl_change *c, struct fl_json *obj); // after load: prepares obj as the new state of old
+bool fl_change_remove(struct fl_change *c, const struct fl_json *options,
+		      bool *ret_gone); // after load: DELETE; *ret_gone: leaves the store at once
+
+// Submits what was prepared; `done` is called later, exactly once, if it returns true. The change itself may be dropped
+// after it.
+bool fl_change_submit(struct fl_change *c, enum fl_store_verb verb, fl_change_done done, void *arg);
+
+// True when nothing keeps an object that is being deleted: no finalizers, no grace, no spec.finalizers (namespaces).
+bool fl_change_is_released(const struct fl_kind *k, const struct fl_json *obj);

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apiserver/respond.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/table.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "json/yaml.h"
+
+static void respond_buf(struct fl_request *r, int code, const char *type, const struct fl_buf *b)
+{
+	fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
+	fl_http_respond(r->http, code, type, b->data, b->len);
+}
+
+void fl_respond_status(struct fl_request *r, const struct fl_status *st)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	fl_status_write(&b, st);
+	if (st->retry_after_s > 0) {
+		char s[16];
+		snprintf(s, sizeof(s), "%d", st->retry_after_s);
+		fl_http_set_header(r->http, "Retry-After", s);
+	}
+	respond_buf(r, st->code, "application/json", &b);
+}
+
+void fl_respond_error(struct fl_request *r, int code, const char *reason, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	struct fl_status st = {.code = code, .reason = reason, .message = fl_arena_vprintf(r->a, fmt, ap)};
+	va_end(ap);
+	fl_respond_status(r, &st);
+}
+
+void fl_respond_not_found(struct fl_request *r)
+{
+	struct fl_status st = {
+	    .code = 404,
+	    .reason = "NotFound",
+	    .message =
+		fl_arena_printf(r->a, "%s%s%s \"%s\" not found", r->plural, r->group[0] ? "." : "", r->group, r->name),
+	    .group = r->group,
+	    .kind = r->plural,
+	    .name = r->name,
+	};
+	fl_respond_status(r, &st);
+}
+
+void fl_respond_no_resource(struct fl_request *r)
+{
+	struct fl_status st = {.code = 404,
+			       .reason = "NotFound",
+			       .message = "the server could not find the requested resource",
+			       .kind = ""};
+	fl_respond_status(r, &st);
+}
+
+void fl_respond_method_not_allowed(struct fl_request *r)
+{
+	struct fl_status st = {.code = 405,
+			       .reason = "MethodNotAllowed",
+			       .message = "the server does not allow this method on the requested resource",
+			       .kind = ""};
+	fl_respond_status(r, &st);
+}
+
+void fl_respond_text(struct fl_request *r, int code, const char *text)
+{
+	fl_http_set_header(r->http, "X-Content-Type-Options", "nosniff");
+	fl_http_respond(r->http, code, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void fl_respond_tree(struct fl_request *r, int code, struct fl_json *tree)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	if (r->form == FL_FORM_YAML)
+		fl_yaml_write(&b, tree);
+	else if (fl_request_flag(r, "pretty"))
+		fl_json_write_pretty(&b, tree, 2);
+	else
+		fl_json_write(&b, tree);
+	if (r->form != FL_FORM_YAML)
+		fl_buf_putc(&b, '\n');
+	respond_buf(r, code, r->form == FL_FORM_YAML ? "application/yaml" : "application/json", &b);
+}
+
+struct fl_json *fl_partial_metadata(struct fl_request *r, const struct fl_json *obj)
+{
+	struct fl_json *p = fl_json_new(r->a, FL_JSON_OBJECT);
+	fl_json_set_str(r->a, p, "kind", "PartialObjectMetadata");
+	fl_json_set_str(r->a, p, "apiVersion",
+			r->form_version && !strcmp(r->form_version, "v1beta1") ? "meta.k8s.io/v1beta1"
+									       : "meta.k8s.io/v1");
+	fl_json_set(r->a, p, "metadata", fl_json_clone(r->a, fl_json_get(obj, "metadata")));
+	return p;
+}
+
+int fl_table_include_of(const struct fl_request *r)
+{
+	const char *v = fl_request_param(r, "includeObject");
+	if (!v || !*v)
+		return FL_TABLE_METADATA;
+	return !strcmp(v, "None") ? FL_TABLE_NONE : !strcmp(v, "Object") ? FL_TABLE_OBJECT : FL_TABLE_METADATA;
+}
+
+void fl_respond_object_tree(struct fl_request *r, int code, struct fl_json *obj)
+{
+	if (r->form == FL_FORM_TABLE) {
+		struct fl_json *t = fl_table_new(r->a, r->kind, true);
+		const char *rv = fl_json_str(fl_json_get(obj, "metadata"), "resourceVersion");
+		if (rv)
+			fl_json_set_str(r->a, fl_json_ensure_object(r->a, t, "metadata"), "resourceVersion", rv);
+		fl_table_add(r->a, t, r->kind, obj, fl_table_include_of(r), fl_real_ns());
+		obj = t;
+	} else if (r->form == FL_FORM_PARTIAL) {
+		obj = fl_partial_metadata(r, obj);
+	}
+	fl_respond_tree(r, code, obj);
+}
+
+void fl_respond_object(struct fl_request *r, int code, const struct fl_object *o)
+{
+	if (r->form != FL_FORM_JSON || r->kind->stored_as || fl_request_flag(r, "pretty")) {
+		fl_respond_object_tree(r, code, fl_kind_from_stored(r->kind, r->a, fl_object_tree(o, r->a)));
+		return;
+	}
+	fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
+	fl_http_respond(r->http, code, "application/json", o->json, o->len);
+}
+
+void fl_respond_add_warning(struct fl_request *r, const char *text)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	fl_buf_puts(&b, "299 - \"");
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			fl_buf_putc(&b, '\\');
+		fl_buf_putc(&b, (unsigned char)*text < ' ' ? ' ' : *text);
+	}
+	fl_buf_putc(&b, '"');
+	fl_http_set_header(r->http, "Warning", b.data);
+}
+
+void fl_append_list_item(struct fl_buf *b, const struct fl_kind *k, const struct fl_object *o)
+{
+	char prefix[160];
+	int n = snprintf(prefix, sizeof(prefix), "{\"kind\":\"%s\",\"apiVersion\":\"%s\",", k->kind, k->api_version);
+	if (n > 0 && (size_t)n < o->len && !memcmp(o->json, prefix, (size_t)n)) {
+		fl_buf_putc(b, '{');
+		fl_buf_append(b, o->json + n, o->len - (size_t)n);
+		return;
+	}
+	fl_buf_append(b, o->json, o->len);
+}

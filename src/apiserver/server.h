@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this folder share: the server, and one request on its way through it.
+#pragma once
+
+#include <uv.h>
+
+#include "api/kind.h"
+#include "apiserver/apiserver.h"
+#include "io/http_client.h"
+#include "io/http_server.h"
+#include "store/store.h"
+
+struct fl_service_alloc;
+struct fl_docs;
+
+struct fl_apiserver {
+	uv_loop_t *loop;
+	const struct fl_apiserver_opts *opts;
+	const struct fl_registry *registry;
+	struct fl_store *store;
+	struct fl_http_server *http;
+	struct fl_http_client *kubelet; // to the nodes' HTTPS endpoints
+	struct fl_service_alloc *alloc;
+	struct fl_docs *docs;
+	uint16_t port; // in use
+	bool ready;    // bootstrap objects are there
+};
+
+enum fl_form { // of the answer, from the Accept header
+	FL_FORM_JSON,
+	FL_FORM_YAML,
+	FL_FORM_TABLE,
+	FL_FORM_PARTIAL, // PartialObjectMetadata
+	FL_FORM_COUNT,
+};
+
+struct fl_param {
+	const char *key, *value;
+};
+
+// Parsed once per request; lives in the request's arena.
+struct fl_request {
+	struct fl_apiserver *s;
+	struct fl_http_req *http;
+	struct fl_arena *a;
+	const char *verb; // get, list, watch, create, update, patch, delete, deletecollection
+	const char *path; // decoded
+	// Resource requests only (kind != NULL, or plural set and kind NULL when it is unknown):
+	const char *group, *version, *plural;
+	const char *ns;   // "" when none was named
+	const char *name; // NULL for collections
+	const char *subresource;
+	const struct fl_kind *kind;
+	struct fl_param *params;
+	unsigned n_params;
+	enum fl_form form;
+	const char *form_version; // of the Table or PartialObjectMetadata: v1, v1beta1
+	const char *user;
+	const char *const *groups;
+	unsigned n_groups;
+};
+
+const char *fl_request_param(const struct fl_request *r, const char *key); // NULL when absent
+bool fl_request_flag(const struct fl_request *r, const char *key); // 1, true, t (any case), as strconv.ParseBool
