@@ -12,6 +12,7 @@ struct fl_informer_opts {
 	const char *ns;             // NULL = all namespaces
 	const char *label_selector; // text, or NULL
 	const char *field_selector; // text, or NULL
+	bool metadata_only;         // objects are PartialObjectMetadata: kind and apiVersion say so
 	// One change: old NULL = added, new NULL = deleted. Both borrowed for the call. The cache already holds the new
 	// state.
 	void (*on_change)(void *arg, const struct fl_object *old, const struct fl_object *new_obj);
@@ -29,3 +30,10 @@ size_t fl_informer_count(const struct fl_informer *i);
 // In no order; ns NULL = all. `visit` returning false ends the walk. The cache must not change during it.
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),
 		      void *arg);
+
+// Own writes at once, so that a reconcile after a write never sees the state before it (no expectations are needed):
+// the answer of a create, update or patch; or that a delete removed the object. Ignored where the watch knows better
+// already: an answer not newer than the watch's last event is old news. Only for informers without selectors.
+// on_change runs as for an event.
+void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer);
+void fl_informer_removed(struct fl_informer *i, const char *ns, const char *name, const char *uid);

@@ -3,6 +3,7 @@
 // when it failed.
 #pragma once
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct fl_workqueue;
@@ -17,3 +18,4 @@ void fl_workqueue_add(struct fl_workqueue *q,
 void fl_workqueue_add_after(struct fl_workqueue *q, const char *key, unsigned delay_ms);
 void fl_workqueue_done(struct fl_workqueue *q, const char *key,
 		       int ok); // not ok: again after 5 ms, 10 ms, ... at most 60 s; ok: back-off forgotten
+void fl_workqueue_pause(struct fl_workqueue *q, bool pause); // keys gather and do not run: until caches are filled

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// A call is one HTTP request; its answer is parsed once and handed over with the arena that holds it. A call that
+// cannot even be started is reported from a later turn of the loop, so that no caller sees its callback before its own
+// return.
+#include "client/client.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "client/internal.h"
+#include "io/http_client.h"
+
+struct fl_client_call {
+	struct fl_client *c;
+	struct fl_client_call *next, **link; // in c->calls
+	struct fl_http_call *http;
+	fl_client_done done;
+	void *arg;
+	struct fl_err failed; // code set: never started
+};
+
+struct fl_client {
+	uv_loop_t *loop;
+	struct fl_http_client *http;
+	char *server;
+	struct fl_client_call *calls;
+	uv_timer_t *report; // calls that never started
+};
+
+#define GVR(name, g, v, p) const struct fl_gvr fl_gvr_##name = {.group = g, .version = v, .plural = p}
+GVR(namespaces, "", "v1", "namespaces");
+GVR(nodes, "", "v1", "nodes");
+GVR(pods, "", "v1", "pods");
+GVR(services, "", "v1", "services");
+GVR(endpoints, "", "v1", "endpoints");
+GVR(endpointslices, "discovery.k8s.io", "v1", "endpointslices");
+GVR(deployments, "apps", "v1", "deployments");
+GVR(replicasets, "apps", "v1", "replicasets");
+GVR(configmaps, "", "v1", "configmaps");
+GVR(secrets, "", "v1", "secrets");
+GVR(serviceaccounts, "", "v1", "serviceaccounts");
+GVR(events, "", "v1", "events");
+GVR(leases, "coordination.k8s.io", "v1", "leases");
+GVR(replicationcontrollers, "", "v1", "replicationcontrollers");
+GVR(controllerrevisions, "apps", "v1", "controllerrevisions");
+
+static void close_timer(uv_handle_t *h)
+{
+	free(h);
+}
+
+int fl_client_new(uv_loop_t *loop, const struct fl_kubeconfig *cfg, const char *user_agent, struct fl_client **ret,
+		  struct fl_err *err)
+{
+	struct fl_http_client_opts opts = {
+	    .ca_pem = cfg->ca_pem,
+	    .cert_pem = cfg->cert_pem,
+	    .key_pem = cfg->key_pem,
+	    .bearer_token = cfg->token,
+	    .tls_server_name = cfg->tls_server_name,
+	    .insecure_skip_verify = cfg->insecure_skip_verify != 0,
+	    .user_agent = user_agent,
+	};
+	AUTO(fl_client_free) struct fl_client *c = FL_NEW(struct fl_client);
+	c->loop = loop;
+	c->server = fl_strdup(cfg->server);
+	for (size_t n = strlen(c->server); n && c->server[n - 1] == '/'; n--)
+		c->server[n - 1] = 0;
+	int rc = fl_http_client_new(loop, &opts, &c->http, err);
+	if (rc < 0)
+		return rc;
+	c->report = FL_NEW(uv_timer_t);
+	c->report->data = c;
+	uv_timer_init(loop, c->report);
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+static void free_call(struct fl_client_call *call)
+{
+	*call->link = call->next;
+	if (call->next)
+		call->next->link = call->link;
+	free(call);
+}
+
+void fl_client_free(struct fl_client **cp)
+{
+	struct fl_client *c = TAKE_PTR(*cp);
+	if (!c)
+		return;
+	while (c->calls) {
+		fl_http_call_cancel(&c->calls->http);
+		free_call(c->calls);
+	}
+	fl_http_client_free(&c->http);
+	if (c->report)
+		uv_close((uv_handle_t *)c->report, close_timer);
+	free(c->server);
+	free(c);
+}
+
+uv_loop_t *fl_client_loop(const struct fl_client *c)
+{
+	return c->loop;
+}
+
+struct fl_http_client *fl_client_http(struct fl_client *c)
+{
+	return c->http;
+}
+
+const char *fl_client_server(const struct fl_client *c)
+{
+	return c->server;
+}
+
+static void put_segment(struct fl_buf *b, const char *s)
+{
+	fl_buf_putc(b, '/');
+	fl_percent_encode(b, s);
+}
+
+const char *fl_client_path(struct fl_arena *a, const struct fl_gvr *gvr, const char *ns, const char *name,
+			   const char *subresource)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	if (gvr->group[0])
+		fl_buf_printf(&b, "/apis/%s/%s", gvr->group, gvr->version);
+	else
+		fl_buf_printf(&b, "/api/%s", gvr->version);
+	if (!fl_str_empty(ns)) {
+		fl_buf_puts(&b, "/namespaces");
+		put_segment(&b, ns);
+	}
+	put_segment(&b, gvr->plural);
+	if (name)
+		put_segment(&b, name);
+	if (subresource)
+		put_segment(&b, subresource);
+	return fl_arena_strndup(a, b.data, b.len);
+}
+
+static int code_of(int status, const char *reason)
+{
+	switch (status) {
+	case 404:
+		return -ENOENT;
+	case 409:
+		return fl_streq(reason, "AlreadyExists") ? -EEXIST : -ESTALE;
+	case 410:
+		return -ESTALE;
+	case 401:
+	case 403:
+		return -EACCES;
+	case 429:
+		return -EAGAIN;
+	default:
+		return status >= 500 ? -EAGAIN : -EINVAL;
+	}
+}
+
+int fl_client_status_code(int http_status, const struct fl_json *body, struct fl_err *err)
+{
+	if (http_status >= 200 && http_status < 300)
+		return 0;
+	const char *message = fl_json_str(body, "message");
+	int code = code_of(http_status, fl_json_str(body, "reason"));
+	if (!fl_str_empty(message))
+		return fl_err_set(err, code, "%s", message);
+	return fl_err_set(err, code, "the server answered %d without a reason", http_status);
+}
+
+// Removes the call before its callback runs: the callback may free the client.
+static void finish(struct fl_client_call *call, int rc, int status, struct fl_arena *a, struct fl_json *body,
+		   const struct fl_err *err)
+{
+	fl_client_done done = call->done;
+	void *arg = call->arg;
+	free_call(call);
+	if (done)
+		done(arg, rc, status, a, body, err);
+}
+
+static void on_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
+{
+	struct fl_client_call *call = arg;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *tree = NULL;
+	struct fl_err answer = {0};
+	call->http = NULL;
+	if (rc < 0) {
+		finish(call, rc, 0, &a, NULL, err);
+		return;
+	}
+	if (len && (body[0] == '{' || body[0] == '[')) {
+		struct fl_err parse = {0};
+		rc = fl_json_parse(&a, body, len, NULL, &tree, &parse);
+		if (rc < 0 && status < 300) {
+			fl_err_set(&answer, -EPROTO, "the server's answer is no JSON: %s", parse.text);
+			finish(call, -EPROTO, status, &a, NULL, &answer);
+			return;
+		}
+	} else if (len) {
+		tree = fl_json_new_strn(&a, body, len);
+	}
+	rc = fl_client_status_code(status, tree, &answer);
+	finish(call, rc, status, &a, tree, &answer);
+}
+
+static void report_failed(uv_timer_t *t)
+{
+	struct fl_client *c = t->data;
+	for (struct fl_client_call *call = c->calls; call; call = call->next) {
+		if (!call->failed.code)
+			continue;
+		AUTO(fl_arena_deinit) struct fl_arena a = {0};
+		struct fl_err err = call->failed;
+		uv_timer_start(t, report_failed, 0, 0); // the callback may free the client: look for more from anew
+		finish(call, err.code, 0, &a, NULL, &err);
+		return;
+	}
+	uv_timer_stop(t);
+}
+
+static void start(struct fl_client *c, const char *method, const char *path, const char *content_type, const void *body,
+		  size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
+{
+	AUTO(fl_buf_deinit) struct fl_buf url = {0}, type = {0};
+	const char *headers[3] = {"Accept: application/json", NULL, NULL};
+	struct fl_client_call *call = FL_NEW(struct fl_client_call);
+	call->c = c;
+	call->done = done;
+	call->arg = arg;
+	call->next = c->calls;
+	call->link = &c->calls;
+	if (call->next)
+		call->next->link = &call->next;
+	c->calls = call;
+	fl_buf_printf(&url, "%s%s", c->server, path);
+	if (content_type) {
+		fl_buf_printf(&type, "Content-Type: %s", content_type);
+		headers[1] = type.data;
+	}
+	struct fl_http_call_opts opts = {
+	    .method = method,
+	    .url = url.data,
+	    .headers = headers,
+	    .body = body,
+	    .body_len = len,
+	    .timeout_ms = FL_CLIENT_CALL_TIMEOUT_MS,
+	    .on_done = on_done,
+	    .arg = call,
+	};
+	if (ret)
+		*ret = call;
+	int rc = fl_http_client_call(c->http, &opts, &call->http, &call->failed);
+	if (rc < 0) {
+		call->failed.code = rc;
+		call->http = NULL;
+		uv_timer_start(c->report, report_failed, 0, 0);
+	}
+}
+
+void fl_client_cancel(struct fl_client_call **callp)
+{
+	struct fl_client_call *call = TAKE_PTR(*callp);
+	if (!call)
+		return;
+	fl_http_call_cancel(&call->http);
+	free_call(call);
+}
+
+void fl_client_raw(struct fl_client *c, const char *method, const char *path, const char *content_type,
+		   const void *body, size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
+{
+	start(c, method, path, content_type, body, len, done, arg, ret);
+}
+
+static void send_tree(struct fl_client *c, const char *method, const char *path, const char *content_type,
+		      const struct fl_json *tree, fl_client_done done, void *arg, struct fl_client_call **ret)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	fl_json_write(&b, tree);
+	start(c, method, path, content_type, b.data, b.len, done, arg, ret);
+}
+
+void fl_client_get(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name, fl_client_done done,
+		   void *arg, struct fl_client_call **ret)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	start(c, "GET", fl_client_path(&a, gvr, ns, name, NULL), NULL, NULL, 0, done, arg, ret);
+}
+
+void fl_client_create(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
+		      fl_client_done done, void *arg, struct fl_client_call **ret)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	send_tree(c, "POST", fl_client_path(&a, gvr, ns, NULL, NULL), "application/json", obj, done, arg, ret);
+}
+
+void fl_client_update(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name,
+		      const char *subresource, const struct fl_json *obj, fl_client_done done, void *arg,
+		      struct fl_client_call **ret)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	send_tree(c, "PUT", fl_client_path(&a, gvr, ns, name, subresource), "application/json", obj, done, arg, ret);
+}
+
+void fl_client_patch(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name,
+		     const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_client_done done,
+		     void *arg, struct fl_client_call **ret)
+{
+	static const char *const types[] = {
+	    [FL_PATCH_MERGE] = "application/merge-patch+json",
+	    [FL_PATCH_STRATEGIC] = "application/strategic-merge-patch+json",
+	    [FL_PATCH_JSON] = "application/json-patch+json",
+	};
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	send_tree(c, "PATCH", fl_client_path(&a, gvr, ns, name, subresource), types[type], patch, done, arg, ret);
+}
+
+void fl_client_delete(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
+		      int grace_seconds, const char *propagation, fl_client_done done, void *arg,
+		      struct fl_client_call **ret)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *o = fl_json_new(&a, FL_JSON_OBJECT);
+	fl_json_set_str(&a, o, "kind", "DeleteOptions");
+	fl_json_set_str(&a, o, "apiVersion", "v1");
+	if (grace_seconds >= 0)
+		fl_json_set_int(&a, o, "gracePeriodSeconds", grace_seconds);
+	if (propagation)
+		fl_json_set_str(&a, o, "propagationPolicy", propagation);
+	if (uid)
+		fl_json_set_str(&a, fl_json_set_object(&a, o, "preconditions"), "uid", uid);
+	send_tree(c, "DELETE", fl_client_path(&a, gvr, ns, name, NULL), "application/json", o, done, arg, ret);
+}

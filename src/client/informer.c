@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cache and what is told of it. Three writers feed it - pages of a list, events of the watch, answers to our own
+// writes - and revisions decide between them: the watch delivers in their order, so an answer with a revision behind
+// the watch's last one is old news, and an event behind the cached object's is one that an answer has brought already.
+#include "client/informer.h"
+
+#include "base/mem.h"
+#include "client/informer_internal.h"
+
+static void tell(struct fl_informer *i, const struct fl_object *old, const struct fl_object *new_obj)
+{
+	if (!i->opts.on_change || i->stopped)
+		return;
+	i->depth++;
+	i->opts.on_change(i->opts.arg, old, new_obj);
+	i->depth--;
+}
+
+static bool same_uid(const struct fl_object *a, const struct fl_object *b)
+{
+	return strcmp(a->uid, b->uid) == 0;
+}
+
+// Tells of the step from `old` to `o` and drops `old`. An object that was deleted and created again under its name is
+// two changes.
+static void tell_step(struct fl_informer *i, struct fl_object *old, struct fl_object *o)
+{
+	AUTO(fl_object_put) struct fl_object *was = old, *now = fl_object_get(o); // a callback may replace it again
+	if (was && !same_uid(was, now)) {
+		tell(i, was, NULL);
+		tell(i, NULL, now);
+	} else {
+		tell(i, was, now);
+	}
+}
+
+void fl_informer_apply(struct fl_informer *i, struct fl_object *o)
+{
+	AUTO(fl_object_put) struct fl_object *mine = o;
+	struct fl_object *old = fl_cache_find(&i->cache, o->ns, o->name);
+	if (old && old->rv >= o->rv)
+		return;
+	if (fl_map_get(&i->removed, o->uid))
+		return;
+	old = fl_cache_put(&i->cache, fl_object_get(o));
+	tell_step(i, old, o);
+}
+
+void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *o)
+{
+	AUTO(fl_object_put) struct fl_object *mine = o;
+	fl_map_del(&i->removed, o->uid);
+	const struct fl_object *cached = fl_cache_find(&i->cache, o->ns, o->name);
+	if (!cached || (!same_uid(cached, o) && cached->rv > o->rv))
+		return;
+	AUTO(fl_object_put) struct fl_object *old = fl_cache_take(&i->cache, o->ns, o->name);
+	tell(i, old, NULL);
+}
+
+static void put_all(fl_object_vec *v)
+{
+	for (size_t n = 0; n < v->n; n++)
+		fl_object_put(&v->v[n]);
+	fl_vec_deinit(v);
+}
+
+// An answer with a revision that the watch has passed is in the cache or overtaken.
+static void apply_answer(struct fl_informer *i, struct fl_object *o)
+{
+	if (o->rv > i->rv)
+		fl_informer_apply(i, o);
+	else
+		fl_object_put(&o);
+}
+
+struct leaving {
+	const struct fl_cache *now;
+	fl_object_vec gone;
+};
+
+static bool collect_gone(void *arg, const struct fl_object *o)
+{
+	struct leaving *l = arg;
+	const struct fl_object *now = fl_cache_find(l->now, o->ns, o->name);
+	if (!now || !same_uid(now, o))
+		fl_vec_push(&l->gone, fl_object_get((struct fl_object *)(uintptr_t)o));
+	return true;
+}
+
+// Of the uids that an answer removed, those that the list still had will get their DELETED event; the rest is done.
+static void keep_removed(struct fl_informer *i, const fl_object_vec *listed)
+{
+	struct fl_map kept = {0};
+	for (size_t n = 0; n < listed->n; n++)
+		if (fl_map_get(&i->removed, listed->v[n]->uid))
+			fl_map_set(&kept, listed->v[n]->uid, i);
+	fl_map_deinit(&i->removed);
+	i->removed = kept;
+}
+
+void fl_informer_replace(struct fl_informer *i)
+{
+	fl_object_vec listed = i->listed, wrote = i->wrote;
+	i->listed = (fl_object_vec){0};
+	i->wrote = (fl_object_vec){0};
+	AUTO(fl_cache_deinit) struct fl_cache before = i->cache;
+	i->cache = (struct fl_cache){0};
+	i->rv = i->list_rv;
+	keep_removed(i, &listed);
+	for (size_t n = 0; n < listed.n; n++) {
+		if (fl_map_get(&i->removed, listed.v[n]->uid))
+			continue;
+		struct fl_object *twice = fl_cache_put(&i->cache, fl_object_get(listed.v[n]));
+		fl_object_put(&twice);
+	}
+	struct leaving l = {.now = &i->cache};
+	fl_cache_each(&before, NULL, collect_gone, &l);
+	for (size_t n = 0; n < l.gone.n; n++)
+		tell(i, l.gone.v[n], NULL);
+	put_all(&l.gone);
+	for (size_t n = 0; n < listed.n; n++) {
+		const struct fl_object *o = listed.v[n], *old = fl_cache_find(&before, o->ns, o->name);
+		if (fl_map_get(&i->removed, o->uid))
+			continue;
+		if (!old || !same_uid(old, o))
+			tell(i, NULL, o);
+		else if (old->rv != o->rv)
+			tell(i, old, o);
+	}
+	put_all(&listed);
+	for (size_t n = 0; n < wrote.n; n++)
+		apply_answer(i, fl_object_get(wrote.v[n]));
+	put_all(&wrote);
+	if (!i->synced) {
+		i->synced = true;
+		if (i->opts.on_synced && !i->stopped) {
+			i->depth++;
+			i->opts.on_synced(i->opts.arg);
+			i->depth--;
+		}
+	}
+}
+
+void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
+{
+	AUTO(fl_buf_deinit) struct fl_buf full = {0}, slim = {0};
+	struct fl_object *o = NULL;
+	if (i->opts.label_selector || i->opts.field_selector || !fl_json_is(answer, FL_JSON_OBJECT))
+		return;
+	fl_json_write(&full, answer);
+	if (!fl_scan_slim(&slim, (struct fl_span){full.data, full.len}, NULL, NULL) ||
+	    fl_object_parse(i->resource, slim.data, slim.len, &o, NULL) < 0)
+		return; // a Status, for example
+	if (i->listing)
+		fl_vec_push(&i->wrote, fl_object_get(o));
+	apply_answer(i, o);
+}
+
+void fl_informer_removed(struct fl_informer *i, const char *ns, const char *name, const char *uid)
+{
+	const struct fl_object *cached = fl_cache_find(&i->cache, ns, name);
+	if (!cached || strcmp(cached->uid, uid) != 0)
+		return; // the watch was faster
+	fl_map_set(&i->removed, uid, i);
+	AUTO(fl_object_put) struct fl_object *old = fl_cache_take(&i->cache, ns, name);
+	tell(i, old, NULL);
+}
+
+static void on_close(uv_handle_t *h)
+{
+	struct fl_informer *i = h->data;
+	fl_cache_deinit(&i->cache);
+	fl_map_deinit(&i->removed);
+	put_all(&i->listed);
+	put_all(&i->wrote);
+	fl_buf_deinit(&i->text);
+	free(i->page);
+	free((void *)(uintptr_t)i->opts.ns);
+	free((void *)(uintptr_t)i->opts.label_selector);
+	free((void *)(uintptr_t)i->opts.field_selector);
+	free(i);
+}
+
+// From a turn of the loop of its own: the stop may have come from a callback, below which stands the HTTP client.
+static void on_stop(uv_timer_t *t)
+{
+	fl_reflector_stop(t->data);
+	uv_close((uv_handle_t *)t, on_close);
+}
+
+static char *dup_or_null(const char *s)
+{
+	return s ? fl_strdup(s) : NULL;
+}
+
+int fl_informer_start(struct fl_client *c, const struct fl_informer_opts *opts, struct fl_informer **ret,
+		      struct fl_err *err)
+{
+	struct fl_informer *i = FL_NEW(struct fl_informer);
+	i->c = c;
+	i->opts = *opts;
+	i->opts.ns = dup_or_null(opts->ns);
+	i->opts.label_selector = dup_or_null(opts->label_selector);
+	i->opts.field_selector = dup_or_null(opts->field_selector);
+	i->resource = fl_resource_intern(opts->gvr->group, opts->gvr->plural);
+	i->timer.data = i;
+	uv_timer_init(fl_client_loop(c), &i->timer);
+	fl_reflector_start(i);
+	*ret = i;
+	return 0;
+}
+
+void fl_informer_stop(struct fl_informer **ip)
+{
+	struct fl_informer *i = TAKE_PTR(*ip);
+	if (!i)
+		return;
+	i->stopped = true;
+	if (i->depth)
+		uv_timer_start(&i->timer, on_stop, 0, 0);
+	else
+		on_stop(&i->timer);
+}
+
+bool fl_informer_synced(const struct fl_informer *i)
+{
+	return i->synced;
+}
+
+const struct fl_object *fl_informer_find(const struct fl_informer *i, const char *ns, const char *name)
+{
+	return fl_cache_find(&i->cache, ns, name);
+}
+
+size_t fl_informer_count(const struct fl_informer *i)
+{
+	return i->cache.n;
+}
+
+void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),
+		      void *arg)
+{
+	fl_cache_each(&i->cache, ns, visit, arg);
+}

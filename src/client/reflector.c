@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// List and watch (Kubernetes API Concepts, "Efficient detection of changes"):
+//
+//   list in pages --> watch from the list's revision --> stream ends --> watch from the last revision
+//      ^                                                    |
+//      '------------- 410 Gone, or a later error -----------'
+//
+// A stream without a byte for STALL_MS has lost its server: bookmarks come more often than that. Failures are retried
+// after FIRST_BACKOFF_MS, doubling to MAX_BACKOFF_MS, so that a restarted server is found again at once and a dead one
+// is not hammered. One log line when the connection is lost and one when it is back.
+//
+// Nothing is cancelled inside the HTTP client's own callbacks: a stream that is not wanted any more is abandoned, and
+// cancelled from the timer.
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "client/informer_internal.h"
+
+#define FIRST_BACKOFF_MS 50
+#define MAX_BACKOFF_MS   5000
+#define STALL_MS         90000 // our servers send a bookmark every 30 s, kube-apiserver every minute
+#define PAGE_OBJECTS     500
+#define MIN_WATCH_S      300  // a watch ends after 5 to 10 minutes, so that load spreads over servers again
+#define HEALTHY_MS       5000 // a stream that ended in order after that long needs no back-off
+#define MAX_ERROR_BYTES  (64 * 1024)
+
+static void on_timer(uv_timer_t *t);
+
+static void schedule(struct fl_informer *i, unsigned delay_ms)
+{
+	if (i->stopped)
+		return;
+	uv_update_time(i->timer.loop);
+	uv_timer_start(&i->timer, on_timer, delay_ms, 0);
+}
+
+static void forget_pages(struct fl_informer *i)
+{
+	for (size_t n = 0; n < i->listed.n; n++)
+		fl_object_put(&i->listed.v[n]);
+	fl_vec_deinit(&i->listed);
+	free(TAKE_PTR(i->page));
+}
+
+static void fail(struct fl_informer *i, const char *what, const struct fl_err *err)
+{
+	if (!i->complained && !i->stopped)
+		fl_warn("client: %s failed, retrying resource=%s error=%s", what, i->resource, err->text);
+	i->complained = true;
+	i->backoff_ms = i->backoff_ms ? i->backoff_ms * 2 : FIRST_BACKOFF_MS;
+	if (i->backoff_ms > MAX_BACKOFF_MS)
+		i->backoff_ms = MAX_BACKOFF_MS;
+	schedule(i, i->backoff_ms * 3 / 4 + (unsigned)fl_random_below(i->backoff_ms / 2));
+}
+
+static void recovered(struct fl_informer *i)
+{
+	if (i->complained)
+		fl_info("client: connection is back resource=%s", i->resource);
+	i->complained = false;
+	i->backoff_ms = 0;
+}
+
+// The path and the part of the query that list and watch share.
+static void put_target(struct fl_informer *i, struct fl_buf *url)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	fl_buf_printf(url, "%s%s?", fl_client_server(i->c), fl_client_path(&a, i->opts.gvr, i->opts.ns, NULL, NULL));
+	if (i->opts.label_selector) {
+		fl_buf_puts(url, "labelSelector=");
+		fl_percent_encode(url, i->opts.label_selector);
+		fl_buf_putc(url, '&');
+	}
+	if (i->opts.field_selector) {
+		fl_buf_puts(url, "fieldSelector=");
+		fl_percent_encode(url, i->opts.field_selector);
+		fl_buf_putc(url, '&');
+	}
+}
+
+static void call(struct fl_informer *i, struct fl_http_call_opts *opts)
+{
+	static const char *const plain[] = {"Accept: application/json", NULL};
+	static const char *const partial_list[] = {
+	    "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json", NULL};
+	static const char *const partial[] = {
+	    "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json", NULL};
+	struct fl_err err = {0};
+	opts->method = "GET";
+	opts->headers = !i->opts.metadata_only ? plain : i->listing ? partial_list : partial;
+	opts->arg = i;
+	i->abandon = false;
+	i->text.len = 0;
+	i->call_since_ms = fl_mono_ms();
+	if (fl_http_client_call(fl_client_http(i->c), opts, &i->call, &err) < 0) {
+		i->call = NULL;
+		fail(i, i->listing ? "list" : "watch", &err);
+	}
+}
+
+// --- list ---
+
+static bool parse_revision(struct fl_span raw, uint64_t *ret)
+{
+	char text[32];
+	unsigned long long rv;
+	if (!fl_span_text(raw, text, sizeof(text)) || !fl_parse_u64(text, &rv))
+		return false;
+	*ret = rv;
+	return true;
+}
+
+static int add_item(struct fl_informer *i, struct fl_span item, const char *kind, const char *version,
+		    struct fl_buf *scratch, struct fl_err *err)
+{
+	struct fl_object *o = NULL;
+	scratch->len = 0;
+	if (!fl_scan_slim(scratch, item, kind, version))
+		return fl_err_set(err, -EPROTO, "an item of the list is no object with metadata");
+	int rc = fl_object_parse(i->resource, scratch->data, scratch->len, &o, err);
+	if (rc < 0)
+		return rc;
+	struct fl_object *same = fl_cache_find(&i->cache, o->ns, o->name);
+	if (same && same->rv == o->rv && strcmp(same->uid, o->uid) == 0) { // one copy of what has not changed
+		fl_object_put(&o);
+		o = fl_object_get(same);
+	}
+	fl_vec_push(&i->listed, o);
+	return 0;
+}
+
+static int read_page(struct fl_informer *i, struct fl_span body, struct fl_err *err)
+{
+	AUTO(fl_buf_deinit) struct fl_buf scratch = {0};
+	char kind[128], version[128], token[4096] = "";
+	struct fl_span meta = fl_scan_member(body, "metadata"), items = fl_scan_member(body, "items"), key, item;
+	uint64_t rv;
+	if (!fl_span_text(fl_scan_member(body, "kind"), kind, sizeof(kind)) || !fl_ends_with(kind, "List") ||
+	    !fl_span_text(fl_scan_member(body, "apiVersion"), version, sizeof(version)) ||
+	    !parse_revision(fl_scan_member(meta, "resourceVersion"), &rv))
+		return fl_err_set(err, -EPROTO, "the answer is no list with a resourceVersion");
+	kind[strlen(kind) - 4] = 0;
+	struct fl_scan s;
+	if (fl_scan_begin(&s, items)) {
+		while (fl_scan_next(&s, &key, &item)) {
+			int rc = add_item(i, item, kind, version, &scratch, err);
+			if (rc < 0)
+				return rc;
+		}
+		if (s.broken)
+			return fl_err_set(err, -EPROTO, "the list's items end too early");
+	}
+	struct fl_span more = fl_scan_member(meta, "continue");
+	if (more.p && !fl_span_text(more, token, sizeof(token)))
+		return fl_err_set(err, -EPROTO, "the list's continue token is no plain string");
+	if (!i->page)
+		i->list_rv = rv; // of the first page: what changed during the later ones, the watch tells again
+	free(i->page);
+	i->page = token[0] ? fl_strdup(token) : NULL;
+	return 0;
+}
+
+static void on_list_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
+{
+	struct fl_informer *i = arg;
+	struct fl_err why = {0};
+	i->call = NULL;
+	if (i->stopped)
+		return;
+	if (rc < 0) {
+		why = *err;
+	} else if (status == 200) {
+		rc = read_page(i, (struct fl_span){body, len}, &why);
+	} else {
+		AUTO(fl_arena_deinit) struct fl_arena a = {0};
+		struct fl_json *answer = NULL;
+		if (fl_json_parse(&a, body, len, NULL, &answer, NULL) < 0)
+			answer = NULL;
+		rc = fl_client_status_code(status, answer, &why);
+	}
+	if (rc < 0) { // a page that is too old (410) too: the list begins anew
+		forget_pages(i);
+		fail(i, "list", &why);
+		return;
+	}
+	if (i->page) {
+		schedule(i, 0);
+		return;
+	}
+	recovered(i);
+	i->listing = i->relist = false;
+	fl_informer_replace(i);
+	schedule(i, 0);
+}
+
+static void start_list(struct fl_informer *i)
+{
+	AUTO(fl_buf_deinit) struct fl_buf url = {0};
+	i->listing = true;
+	put_target(i, &url);
+	fl_buf_printf(&url, "limit=%d", PAGE_OBJECTS);
+	if (i->page) {
+		fl_buf_puts(&url, "&continue=");
+		fl_percent_encode(&url, i->page);
+	}
+	struct fl_http_call_opts opts = {
+	    .url = url.data,
+	    .timeout_ms = FL_CLIENT_LIST_TIMEOUT_MS,
+	    .on_done = on_list_done,
+	};
+	call(i, &opts);
+}
+
+// --- watch ---
+
+// What still comes of this stream is not read; it is cancelled and replaced from the timer.
+static void abandon(struct fl_informer *i, const char *what, const struct fl_err *err)
+{
+	i->abandon = true;
+	if (what)
+		fail(i, what, err);
+	else
+		schedule(i, 0);
+}
+
+static void on_error_event(struct fl_informer *i, struct fl_span object)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *status = NULL;
+	struct fl_err err = {0};
+	if (fl_json_parse(&a, object.p, object.n, NULL, &status, &err) == 0) {
+		int64_t code = fl_json_int(status, "code", 0);
+		if (code == 410) {
+			i->relist = true;
+			abandon(i, NULL, NULL);
+			return;
+		}
+		if (fl_client_status_code((int)code, status, &err) == 0)
+			fl_err_set(&err, -EPROTO, "the watch ended with an error event without a code");
+	}
+	abandon(i, "watch", &err);
+}
+
+static void on_bookmark(struct fl_informer *i, struct fl_span object)
+{
+	uint64_t rv;
+	struct fl_span meta = fl_scan_member(object, "metadata");
+	if (parse_revision(fl_scan_member(meta, "resourceVersion"), &rv) && rv > i->rv)
+		i->rv = rv;
+}
+
+static void on_frame(struct fl_informer *i, struct fl_span line)
+{
+	AUTO(fl_buf_deinit) struct fl_buf slim = {0};
+	struct fl_span type = fl_scan_member(line, "type"), object = fl_scan_member(line, "object");
+	struct fl_object *o = NULL;
+	struct fl_err err = {0};
+	if (fl_span_is(type, "BOOKMARK")) {
+		on_bookmark(i, object);
+	} else if (fl_span_is(type, "ERROR")) {
+		on_error_event(i, object);
+		return;
+	} else if (!type.p || !fl_scan_slim(&slim, object, NULL, NULL)) {
+		fl_err_set(&err, -EPROTO, "a line of the watch is no event");
+		abandon(i, "watch", &err);
+		return;
+	} else if (fl_object_parse(i->resource, slim.data, slim.len, &o, &err) < 0) {
+		abandon(i, "watch", &err);
+		return;
+	} else {
+		if (o->rv > i->rv)
+			i->rv = o->rv;
+		if (fl_span_is(type, "DELETED"))
+			fl_informer_apply_deleted(i, o);
+		else
+			fl_informer_apply(i, o);
+	}
+	recovered(i);
+}
+
+static void on_data(void *arg, int status, const char *data, size_t len)
+{
+	struct fl_informer *i = arg;
+	if (i->abandon || i->stopped)
+		return;
+	if (status != 200) {
+		if (i->text.len + len <= MAX_ERROR_BYTES)
+			fl_buf_append(&i->text, data, len);
+		return;
+	}
+	i->depth++; // fl_informer_stop from a callback takes effect in a later turn
+	for (const char *nl; len && !i->abandon && !i->stopped && (nl = memchr(data, '\n', len));) {
+		size_t n = (size_t)(nl - data);
+		struct fl_span line = {data, n};
+		if (i->text.len) {
+			fl_buf_append(&i->text, data, n);
+			line = (struct fl_span){i->text.data, i->text.len};
+		}
+		if (line.n)
+			on_frame(i, line);
+		i->text.len = 0;
+		data += n + 1;
+		len -= n + 1;
+	}
+	i->depth--;
+	if (i->abandon || i->stopped)
+		return;
+	if (i->text.len + len > FL_CLIENT_MAX_FRAME_BYTES) {
+		struct fl_err err = {0};
+		fl_err_set(&err, -EPROTO, "an event is larger than %d bytes", FL_CLIENT_MAX_FRAME_BYTES);
+		abandon(i, "watch", &err);
+		return;
+	}
+	if (len)
+		fl_buf_append(&i->text, data, len);
+	else if (i->text.cap > 64 * 1024)
+		fl_buf_deinit(&i->text); // a large object came by: no reason to keep its room
+}
+
+// An answer that is no stream: the revision is compacted (410) or from another history (a restored server says that it
+// is too large), or the server refuses for now.
+static void on_refused(struct fl_informer *i, int status)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *answer = NULL;
+	struct fl_err why = {0};
+	if (fl_json_parse(&a, i->text.data ? i->text.data : "", i->text.len, NULL, &answer, NULL) < 0)
+		answer = NULL;
+	int rc = fl_client_status_code(status, answer, &why);
+	if (status == 410 || status == 404 || (rc < 0 && strstr(why.text, "oo large resource version")))
+		i->relist = true;
+	if (status == 410)
+		schedule(i, 0);
+	else
+		fail(i, "watch", &why);
+}
+
+static void on_watch_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
+{
+	struct fl_informer *i = arg;
+	struct fl_err quick = {0};
+	bool abandoned = i->abandon;
+	i->call = NULL;
+	if (i->stopped || abandoned)
+		return; // the timer is set
+	if (rc == 0 && status != 200) {
+		on_refused(i, status);
+	} else if (rc < 0) {
+		fail(i, "watch", err);
+	} else if (fl_mono_ms() - i->call_since_ms >= HEALTHY_MS) {
+		recovered(i);
+		schedule(i, 0);
+	} else {
+		fl_err_set(&quick, -ECONNRESET, "the stream ended at once");
+		fail(i, "watch", &quick);
+	}
+}
+
+static void start_watch(struct fl_informer *i)
+{
+	AUTO(fl_buf_deinit) struct fl_buf url = {0};
+	put_target(i, &url);
+	fl_buf_printf(&url, "watch=1&allowWatchBookmarks=true&resourceVersion=%" PRIu64 "&timeoutSeconds=%u", i->rv,
+		      MIN_WATCH_S + (unsigned)fl_random_below(MIN_WATCH_S));
+	struct fl_http_call_opts opts = {
+	    .url = url.data,
+	    .stall_timeout_ms = STALL_MS,
+	    .on_data = on_data,
+	    .on_done = on_watch_done,
+	};
+	call(i, &opts);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	struct fl_informer *i = t->data;
+	fl_http_call_cancel(&i->call);
+	if (i->listing || i->relist || !i->synced)
+		start_list(i);
+	else
+		start_watch(i);
+}
+
+void fl_reflector_start(struct fl_informer *i)
+{
+	schedule(i, 0);
+}
+
+void fl_reflector_stop(struct fl_informer *i)
+{
+	uv_timer_stop(&i->timer);
+	fl_http_call_cancel(&i->call);
+}
