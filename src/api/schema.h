@@ -7,6 +7,9 @@
 // x-kubernetes-* list and patch extensions, and
 //   "x-fairlead-proto": "3"     the field's protobuf number; "2.5" = field 5 of the message in field 2 (an inlined Go
 //   struct)
+//   "x-fairlead-format": "micro-time"    what OpenAPI does not tell apart: time, micro-time, duration, quantity,
+//   int-or-string, any
+//   "x-fairlead-pointer": true    Go's field is a pointer: an explicit zero is kept
 #pragma once
 
 #include <stdbool.h>
@@ -73,6 +76,7 @@ struct fl_schema_prop {
 	const struct fl_schema *schema;
 	const struct fl_json *dflt; // or NULL
 	bool required;
+	bool keep_zero;    // Go's field is a pointer: "", 0, false are kept; of other scalars they mean "not set"
 	uint16_t proto[3]; // path of field numbers, zero-terminated where shorter; proto[0] 0 = not in protobuf
 };
 

@@ -38,6 +38,9 @@ struct fl_causes {
 __attribute__((format(printf, 5, 6))) void fl_cause_add(struct fl_causes *c, enum fl_cause_type type, const char *field,
 							const struct fl_json *value, const char *detail, ...);
 
+// Adds a cause that was made elsewhere (a copy of the struct; its texts live as long as they did).
+void fl_cause_add_made(struct fl_causes *c, const struct fl_cause *cause);
+
 struct fl_status {
 	int code;            // HTTP
 	const char *reason;  // NotFound, AlreadyExists, Conflict, Invalid, BadRequest, Forbidden, Expired ...

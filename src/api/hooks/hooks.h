@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// The per-kind rules that documents name with "hooks". A new one is a file in this folder, a line here and a line in
+// hooks.c.
+#pragma once
+
+#include "api/kind.h"
