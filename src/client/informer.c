@@ -34,9 +34,9 @@ static void tell_step(struct fl_informer *i, struct fl_object *old, struct fl_ob
 	}
 }
 
-void fl_informer_apply(struct fl_informer *i, struct fl_object *o)
+void fl_informer_apply(struct fl_informer *i, struct fl_object *given)
 {
-	AUTO(fl_object_put) struct fl_object *mine = o;
+	AUTO(fl_object_put) struct fl_object *o = given;
 	struct fl_object *old = fl_cache_find(&i->cache, o->ns, o->name);
 	if (old && old->rv >= o->rv)
 		return;
@@ -46,9 +46,9 @@ void fl_informer_apply(struct fl_informer *i, struct fl_object *o)
 	tell_step(i, old, o);
 }
 
-void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *o)
+void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *given)
 {
-	AUTO(fl_object_put) struct fl_object *mine = o;
+	AUTO(fl_object_put) struct fl_object *o = given;
 	fl_map_del(&i->removed, o->uid);
 	const struct fl_object *cached = fl_cache_find(&i->cache, o->ns, o->name);
 	if (!cached || (!same_uid(cached, o) && cached->rv > o->rv))
