@@ -24,19 +24,25 @@ struct fl_store_opts {
 	const char *path;       // directory of the engine's files (SQLite: fairlead.db inside)
 	unsigned event_window;  // events kept in memory for watches from the past; 0 = FL_LIST_DEFAULT_EVENTS
 	const char *sqlite_vfs; // NULL: the default; tests put a VFS here that loses what was not synced
+	unsigned log_events;    // events that the log keeps at most; 0 = FL_STORE_LOG_EVENTS
+	unsigned log_keep_ms;   // and for how long; 0 = FL_STORE_LOG_KEEP_MS
 };
+
+#define FL_STORE_LOG_EVENTS  100000 // bounds the file; at 5,000 writes/s twenty seconds for a watch to come back
+#define FL_STORE_LOG_KEEP_MS (5 * 60 * 1000) // the compaction interval of kube-apiserver
 
 // Opens or creates, reads every newest object into memory, starts the writer thread.
 // -EBUSY: another process has it open. -EBADMSG: the file is damaged or of an unknown format version; err names it.
 FL_WUR int fl_store_open(uv_loop_t *loop, const struct fl_store_opts *opts, struct fl_store **ret, struct fl_err *err);
-// Commits what was submitted, calls back, stops the thread, closes. Ends every watch with on_end(-ESHUTDOWN).
+// Commits what was submitted, calls back, stops the thread, closes. Ends every watch with on_end(-ESHUTDOWN). The files
+// are closed on return; let the loop turn once more before uv_loop_close, as for every libuv handle. An idle store does
+// not keep uv_run from returning, one with writes or replays under way does. Not from inside a callback of the store.
 void fl_store_close(struct fl_store **s);
 
-uint64_t fl_store_revision(const struct fl_store *s); // newest committed
-uint64_t
-fl_store_compacted(const struct fl_store *s); // oldest revision from which a watch or list can start, minus one
+uint64_t fl_store_revision(const struct fl_store *s);  // newest committed
+uint64_t fl_store_compacted(const struct fl_store *s); // oldest revision at which a watch or list can start
 
-enum fl_store_verb { FL_STORE_CREATE, FL_STORE_UPDATE, FL_STORE_DELETE };
+enum fl_store_verb { FL_STORE_CREATE, FL_STORE_UPDATE, FL_STORE_DELETE, FL_STORE_VERB_COUNT };
 
 struct fl_store_write {
 	enum fl_store_verb verb;
@@ -54,7 +60,7 @@ struct fl_store_write {
 typedef void (*fl_store_done)(void *arg, int rc, struct fl_object *obj, const struct fl_err *err);
 
 // Refused at once, without `done`: -EEXIST (CREATE, present), -ENOENT (UPDATE, DELETE, absent), -ESTALE (expect_rv
-// differs), -E2BIG.
+// differs), -E2BIG, -ESHUTDOWN (from inside fl_store_close).
 FL_WUR int fl_store_submit(struct fl_store *s, const struct fl_store_write *w, fl_store_done done, void *arg,
 			   struct fl_err *err);
 
@@ -63,7 +69,7 @@ struct fl_object *fl_store_get(struct fl_store *s, const char *resource, const c
 struct fl_object *fl_store_head(struct fl_store *s, const char *resource, const char *ns, const char *name);
 
 // Visits committed objects in order of (ns, name). ns NULL = all namespaces. `after_*` NULL = from the start, else
-// strictly after that key. A visit that returns false stops the walk. The objects are borrowed.
+// strictly after that key. A visit that returns false stops the walk. The objects are borrowed. A visit may submit.
 typedef bool (*fl_store_visit)(void *arg, struct fl_object *obj);
 void fl_store_list(struct fl_store *s, const char *resource, const char *ns, const char *after_ns,
 		   const char *after_name, fl_store_visit visit, void *arg);
@@ -91,7 +97,9 @@ struct fl_store_watch_opts {
 	const char *resource, *ns; // ns NULL = all
 	uint64_t from_rv;          // events after this revision; must be >= fl_store_compacted()
 	void (*on_event)(void *arg, struct fl_store_event *e); // in revision order; may close its own watch
-	void (*on_end)(void *arg, int rc); // the store ended the watch (-ESHUTDOWN); not after close
+	// The store ended the watch: -ESHUTDOWN, or -EIO when the log could not be read. Not after close. The handle
+	// stays the caller's, to be closed here or at any time later.
+	void (*on_end)(void *arg, int rc);
 	void *arg;
 };
 // Past events are delivered from a later turn of the loop, before any newer one. -ESTALE: from_rv was compacted (410
