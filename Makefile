@@ -66,7 +66,7 @@ below_ = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call bel
 define unit_test
 $(O)/$(1:.c=): $(O)/$(1:.c=.o) $$(call ARCHIVES,$$(call below,$(word 3,$(subst /, ,$(1))))) $(LLHTTP_OBJS)
 	@echo "  LINK $$@"
-	$(Q)$(CC) $(ALLC) $(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALLC) $(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS) -lcmocka -ljansson
 endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call unit_test,$(t))))
 UNIT_BINS := $(patsubst %.c,$(O)/%,$(UNIT_SRCS))
@@ -77,6 +77,41 @@ unit-%: ; $(Q)$(MAKE) --no-print-directory O=$(O) run-unit UNIT_RUN="$(filter $(
 run-unit: $(UNIT_RUN)
 	@set -e; for t in $(UNIT_RUN); do echo "== $$t"; $$t; done
 unit: ; $(Q)$(MAKE) --no-print-directory O=$(O) run-unit UNIT_RUN="$(UNIT_BINS)"
+
+unit-bins: $(UNIT_BINS)
+
+# Fuzz targets: tests/fuzz/<name>_fuzz.c, libFuzzer with ASan and UBSan (clang). All that they need is built with the same flags.
+FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_O    := build/fuzz
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+ifneq ($(FUZZING),)
+ALLC += $(FUZZ_FLAGS)
+endif
+$(FUZZ_O)/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call ARCHIVES,$(FUZZ_LIBS)) $(LLHTTP_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALLC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS)
+.PHONY: fuzz-bins fuzz-link unit-bins
+fuzz-bins: ; $(Q)$(MAKE) --no-print-directory O=$(FUZZ_O)/obj CC=clang FUZZING=1 FUZZ_LIBS="base json io api dns" fuzz-link
+fuzz-link: $(patsubst tests/fuzz/%.c,$(FUZZ_O)/%,$(FUZZ_SRCS))
+
+# The benchmarks: bench/<name>_bench.c, linked with everything.
+BENCH_SRCS := $(sort $(wildcard bench/*_bench.c))
+$(O)/bench/%_bench: $(O)/bench/%_bench.o $(call ARCHIVES,$(COMPONENTS)) $(LLHTTP_OBJS)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALLC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS) -ljansson
+.PHONY: bench-bins bench
+bench-bins: $(patsubst bench/%.c,$(O)/bench/%,$(BENCH_SRCS))
+bench: all bench-bins ; bench/run.sh
+
+.PHONY: up down check check-long lint compile_commands.json install
+up: ; @scripts/up.sh
+down: ; @scripts/down.sh
+check: ; @tests/check.sh
+check-long: ; @tests/check-long.sh
+lint: ; @scripts/lint.sh --slow-too
+compile_commands.json: ; @scripts/compile-commands.sh >$@
 
 clean:
 	rm -rf build

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+static enum fl_log_level level_of(const char *text)
+{
+	static const char *const names[] = {"debug", "info", "warn", "error"};
+	_Static_assert(FL_COUNT(names) == FL_LOG_LEVEL_COUNT, "a name for each level");
+	for (unsigned i = 0; i < FL_COUNT(names); i++)
+		if (fl_streq(text, names[i]))
+			return (enum fl_log_level)i;
+	return FL_LOG_INFO;
+}
+
+int fl_cli_parse(int argc, char **argv, struct fl_options *ret)
+{
+	struct fl_err err = {0};
+	if (fl_options_parse(argc, argv, ret, &err) < 0) {
+		fprintf(stderr, "fairlead %s: %s\n", argv[0], err.text);
+		return 2;
+	}
+	if (ret->help) {
+		fl_options_print_help(argv[0]);
+		fl_options_deinit(ret);
+		return 0;
+	}
+	fl_log_init(argv[0], level_of(ret->log_level));
+	return -1;
+}
+
+int fl_cli_end(int rc, const struct fl_err *err)
+{
+	if (rc >= 0)
+		return 0;
+	fl_error("%s", err->text[0] ? err->text : strerror(-rc));
+	return 1;
+}
+
+int fl_cli_enter_netns(const char *path, struct fl_err *err)
+{
+	if (!path)
+		return 0;
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return fl_err_set(err, -errno, "enter the network namespace %s: %s", path, strerror(errno));
+	return 0;
+}
+
+char *fl_cli_port_file(const struct fl_options *o)
+{
+	return fl_asprintf("%s/apiserver.port", o->data_dir);
+}
+
+char *fl_cli_run_dir(const struct fl_options *o)
+{
+	return fl_asprintf("%s/run", o->data_dir);
+}
+
+int fl_cli_save_options(const struct fl_options *o, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/up.options", o->data_dir), *run = fl_cli_run_dir(o);
+	int rc = fl_file_mkdirs(run, 0711, err);
+	if (rc < 0)
+		return rc;
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	char **argv = fl_options_to_argv(o);
+	for (char **p = argv; *p; p++)
+		fl_buf_printf(&b, "%s\n", *p);
+	fl_options_free_argv(argv);
+	return fl_file_write(path, b.data, b.len, 0600, err);
+}
+
+int fl_cli_load_options(const char *data_dir, struct fl_options *ret, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/up.options", data_dir), *text = NULL;
+	int rc = fl_file_read(path, &text, NULL, err);
+	if (rc < 0)
+		return rc;
+	FL_VEC(char *) argv = {0};
+	fl_vec_push(&argv, "up");
+	for (char *save = NULL, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		fl_vec_push(&argv, line);
+	rc = fl_options_parse((int)argv.n, argv.v, ret, err);
+	fl_vec_deinit(&argv);
+	return rc < 0 ? fl_err_prefix(err, "%s", path) : 0;
+}

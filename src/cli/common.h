@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What several verbs do alike.
+#pragma once
+
+#include "cli/options.h"
+
+// Parses argv into `ret` and sets the log up. -1: go on. Otherwise the exit status: help was printed (0), or the
+// options are wrong (2).
+int fl_cli_parse(int argc, char **argv, struct fl_options *ret);
+// Exit status for a verb's result; prints the error.
+int fl_cli_end(int rc, const struct fl_err *err);
+
+FL_WUR int fl_cli_enter_netns(const char *path, struct fl_err *err); // NULL: stays
+char *fl_cli_port_file(const struct fl_options *o);                  // free() it
+char *fl_cli_run_dir(const struct fl_options *o);                    // free() it
+
+// The options of the running `up`, for `down` and `reset`: <data-dir>/up.options, one argument a line.
+FL_WUR int fl_cli_save_options(const struct fl_options *o, struct fl_err *err);
+FL_WUR int fl_cli_load_options(const char *data_dir, struct fl_options *ret,
+			       struct fl_err *err); // -ENOENT: never was up

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// fairlead down: ends `up`, then the pods and the data plane that it left running. fairlead reset: the same, and the
+// data as well. Both may be repeated, and work after everything was killed.
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/common.h"
+#include "cli/roles.h"
+#include "cli/verbs.h"
+#include "supervisor/supervisor.h"
+
+#define STOP_MS 10000
+
+static int clean_up(const struct fl_options *o, struct fl_err *err)
+{
+	int rc = fl_cli_enter_netns(o->netns, err);
+	if (rc == -ENOENT) {
+		// The namespace is gone, and its links, routes and tables with it. Containers and mounts are not.
+		fl_warn("network namespace is gone path=%s", o->netns);
+		rc = 0;
+	}
+	if (rc < 0)
+		return rc;
+	rc = fl_role_node_cleanup(o, err);
+	if (rc == 0)
+		rc = fl_role_proxy_cleanup(o, err);
+	AUTO_FREE char *run = fl_cli_run_dir(o), *port_file = fl_cli_port_file(o);
+	if (rc == 0)
+		rc = fl_file_remove_all(run, err);
+	if (rc == 0)
+		rc = fl_file_remove_all(port_file, err);
+	return rc;
+}
+
+static int down(int argc, char **argv, bool data_too)
+{
+	struct fl_options given = {0}, saved = {0};
+	struct fl_err err = {0};
+	int status = fl_cli_parse(argc, argv, &given);
+	if (status >= 0)
+		return status;
+	int rc = fl_supervisor_stop_other(given.data_dir, STOP_MS, &err);
+	if (rc == 0) {
+		rc = fl_cli_load_options(given.data_dir, &saved, &err);
+		if (rc == 0)
+			rc = clean_up(&saved, &err);
+		else if (rc == -ENOENT)
+			rc = 0; // never was up here
+	}
+	if (rc == 0 && data_too) {
+		static const char marker[] =
+		    "lock"; // only what `up` made is removed: a folder without its lock is not ours
+		AUTO_FREE char *lock = fl_asprintf("%s/%s", given.data_dir, marker);
+		if (access(lock, F_OK) == 0)
+			rc = fl_file_remove_all(given.data_dir, &err);
+	}
+	fl_options_deinit(&given);
+	fl_options_deinit(&saved);
+	return fl_cli_end(rc, &err);
+}
+
+int fl_verb_down(int argc, char **argv)
+{
+	return down(argc, argv, false);
+}
+
+int fl_verb_reset(int argc, char **argv)
+{
+	return down(argc, argv, true);
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/roles.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "apiserver/apiserver.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "cli/common.h"
+#include "cli/verbs.h"
+#include "controller/controllers.h"
+#include "dns/dns.h"
+#include "node/node.h"
+#include "proxy/proxy.h"
+#include "supervisor/supervisor.h"
+
+// Parses, resolves, runs. A role under a supervisor ends with it, however that ends.
+static int run_role(int argc, char **argv, int (*run)(const struct fl_options *o, struct fl_err *err))
+{
+	struct fl_options o = {0};
+	struct fl_err err = {0};
+	int status = fl_cli_parse(argc, argv, &o);
+	if (status >= 0)
+		return status;
+	signal(SIGPIPE, SIG_IGN);
+	const char *supervisor = getenv(FL_SUPERVISOR_ENV);
+	if (supervisor) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != atoi(supervisor))
+			return 1; // it ended before the line above
+	}
+	int rc = fl_cli_enter_netns(o.netns, &err);
+	if (rc == 0)
+		rc = fl_options_resolve(&o, &err);
+	if (rc == 0)
+		rc = run(&o, &err);
+	fl_options_deinit(&o);
+	return fl_cli_end(rc, &err);
+}
+
+static char *pki_file(const struct fl_options *o, const char *name)
+{
+	return fl_asprintf("%s/pki/%s", o->data_dir, name);
+}
+
+static int run_apiserver(const struct fl_options *o, struct fl_err *err)
+{
+	AUTO_FREE char *cert = pki_file(o, "apiserver.crt"), *key = pki_file(o, "apiserver.key"),
+		       *ca = pki_file(o, "ca.crt"), *kubelet_cert = pki_file(o, "apiserver-kubelet-client.crt"),
+		       *kubelet_key = pki_file(o, "apiserver-kubelet-client.key"), *port_file = fl_cli_port_file(o);
+	struct fl_ip listen[FL_MAX_LISTEN];
+	unsigned n = o->n_listen;
+	memcpy(listen, o->listen, sizeof(listen));
+	if (!n) // all addresses: IPv6's wildcard takes IPv4 as well
+		fl_ip_parse("::", &listen[n++]);
+	struct fl_apiserver_opts a = {
+	    .data_dir = o->data_dir,
+	    .listen_ips = listen,
+	    .n_listen = n,
+	    .port = o->api_port,
+	    .port_file = port_file,
+	    .cert_file = cert,
+	    .key_file = key,
+	    .client_ca_file = ca,
+	    .kubelet_cert_file = kubelet_cert,
+	    .kubelet_key_file = kubelet_key,
+	    .advertise_ip = o->advertise,
+	    .service_cidrs = {o->service_cidrs[0], o->service_cidrs[1]},
+	    .n_service_cidrs = o->n_service_cidrs,
+	    .node_port_low = o->node_port_low,
+	    .node_port_high = o->node_port_high,
+	};
+	return fl_apiserver_run(&a, err);
+}
+
+static int run_controllers(const struct fl_options *o, struct fl_err *err)
+{
+	return fl_controllers_run(&(struct fl_controllers_opts){.kubeconfig = o->kubeconfig}, err);
+}
+
+static struct fl_proxy_opts proxy_opts(const struct fl_options *o, const char *run_dir)
+{
+	return (struct fl_proxy_opts){
+	    .kubeconfig = o->kubeconfig,
+	    .node_name = o->node_name,
+	    .mode = o->proxy_mode,
+	    .run_dir = run_dir,
+	    .service_cidrs = {o->service_cidrs[0], o->service_cidrs[1]},
+	    .n_service_cidrs = o->n_service_cidrs,
+	    .pod_cidrs = {o->pod_cidrs[0], o->pod_cidrs[1]},
+	    .n_pod_cidrs = o->n_pod_cidrs,
+	    .node_ips = {o->node_ips[0], o->node_ips[1]},
+	    .n_node_ips = o->n_node_ips,
+	    .node_port_first = o->node_port_low,
+	    .node_port_last = o->node_port_high,
+	    .metrics_listen = o->metrics_listen,
+	    .healthz_listen = o->healthz_listen,
+	};
+}
+
+static int run_proxy(const struct fl_options *o, struct fl_err *err)
+{
+	AUTO_FREE char *run_dir = fl_cli_run_dir(o);
+	struct fl_proxy_opts p = proxy_opts(o, run_dir);
+	return fl_proxy_run(&p, err);
+}
+
+int fl_role_proxy_cleanup(const struct fl_options *o, struct fl_err *err)
+{
+	AUTO_FREE char *run_dir = fl_cli_run_dir(o);
+	struct fl_proxy_opts p = proxy_opts(o, run_dir);
+	return fl_proxy_cleanup(&p, err);
+}
+
+static int run_dns(const struct fl_options *o, struct fl_err *err)
+{
+	struct fl_dns_opts d = {
+	    .kubeconfig = o->kubeconfig,
+	    .node_name = o->node_name,
+	    .domain = o->cluster_domain,
+	    .port = 53,
+	    .upstream = o->upstream,
+	};
+	for (unsigned i = 0; i < o->n_pod_cidrs; i++) {
+		d.listen[d.n_listen++] = fl_options_pod_gateway(o, i);
+		d.clients[d.n_clients++] = o->pod_cidrs[i];
+	}
+	for (unsigned i = 0; i < o->n_service_cidrs; i++)
+		d.cluster_ips[d.n_cluster_ips++] = fl_options_dns_ip(o, i);
+	return fl_dns_run(&d, err);
+}
+
+int fl_verb_apiserver(int argc, char **argv)
+{
+	return run_role(argc, argv, run_apiserver);
+}
+
+int fl_verb_controllers(int argc, char **argv)
+{
+	return run_role(argc, argv, run_controllers);
+}
+
+int fl_verb_proxy(int argc, char **argv)
+{
+	return run_role(argc, argv, run_proxy);
+}
+
+int fl_verb_dns(int argc, char **argv)
+{
+	return run_role(argc, argv, run_dns);
+}
+
+int fl_verb_version(int argc, char **argv)
+{
+	printf("fairlead %s (Kubernetes API %s)\n", FL_VERSION, FL_KUBE_VERSION);
+	return 0;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lock is an flock on <data-dir>/lock, so it ends with its holder however that ends; the pid inside only tells whom
+// to signal. The holder is signalled through a pidfd that is opened before the lock is looked at again, so a reused pid
+// is never hit.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "supervisor/supervisor.h"
+
+static int open_lock(const char *data_dir, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/lock", data_dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? fl_err_set(err, -errno, "open %s: %s", path, strerror(errno)) : fd;
+}
+
+static pid_t holder_of(int fd)
+{
+	char text[16] = {0};
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	return n > 0 ? (pid_t)atoi(text) : 0;
+}
+
+int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err)
+{
+	int rc = fl_file_mkdirs(data_dir, 0700, err);
+	if (rc < 0)
+		return rc;
+	AUTO_CLOSE int fd = open_lock(data_dir, err);
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return fl_err_set(err, -EBUSY, "data directory %s is in use by `fairlead up` (pid %d)", data_dir,
+				  (int)holder_of(fd));
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+		return fl_err_set(err, -EIO, "write the lock of %s: %s", data_dir, strerror(errno));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static bool is_free(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return false;
+	flock(fd, LOCK_UN);
+	return true;
+}
+
+int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/lock", data_dir);
+	if (access(path, F_OK) < 0)
+		return 0;
+	AUTO_CLOSE int fd = open_lock(data_dir, err);
+	if (fd < 0)
+		return fd;
+	if (is_free(fd))
+		return 0;
+	pid_t pid = holder_of(fd);
+	AUTO_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (is_free(fd))
+		return 0;
+	if (pidfd < 0)
+		return fl_err_set(err, -ESRCH, "stop: %s is locked, but its holder (pid %d) is not to be found", path,
+				  (int)pid);
+	static const int signals[] = {SIGTERM, SIGKILL};
+	for (unsigned i = 0; i < FL_COUNT(signals); i++) {
+		if (syscall(SYS_pidfd_send_signal, pidfd, signals[i], NULL, 0) < 0 && errno != ESRCH)
+			return fl_err_set(err, -errno, "stop `fairlead up` (pid %d): %s", (int)pid, strerror(errno));
+		struct pollfd p = {.fd = pidfd, .events = POLLIN};
+		if (poll(&p, 1, (int)wait_ms) > 0)
+			return 0;
+	}
+	return fl_err_set(err, -ETIMEDOUT, "stop `fairlead up` (pid %d): it did not end", (int)pid);
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// `fairlead up`: starts the roles as processes, starts again the ones that die, says when the whole is ready, ends them
+// together.
+//
+//   up --- apiserver                      first; the others when its port is known
+//      \-- controllers, proxy, node, dns
+//
+// A role that dies is started again after 100 ms, doubling to 10 s while it keeps dying. Pods and rules are not in
+// these processes: they stay when the supervisor is told to end, for the next `up` to find.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ip.h"
+
+// Holds the supervisor's pid in a role's environment: the role asks to be killed when that process ends, so that no two sets of
+// roles are ever at work on one data directory.
+#define FL_SUPERVISOR_ENV "FAIRLEAD_SUPERVISOR"
+
+struct fl_supervised {
+	const char *name; // for log lines: "proxy"
+	char *
+	    *argv; // arguments after the program's name, NULL-terminated: verb, options. May be replaced between starts
+};
+
+struct fl_supervisor_opts {
+	struct fl_supervised *roles; // roles[0] is the API server
+	unsigned n_roles;
+	const char *port_file; // appears when roles[0] serves; removed before its first start
+	// Called once, when the port is known and before the other roles start: writes their kubeconfigs.
+	int (*on_port)(void *arg, uint16_t port, struct fl_err *err);
+	void *arg;
+	// What "ready" means beside the API: the Node is Ready, and DNS answers for kubernetes.default.svc.<domain>.
+	const char *kubeconfig, *node_name, *cluster_domain;
+	struct fl_ip dns_ip;
+	uint16_t dns_port;
+	const char *admin_kubeconfig; // named in the line on stdout
+	uint64_t started_ms;          // monotonic, for "ready in N ms"
+};
+
+// Runs until SIGTERM or SIGINT, then ends the roles and returns 0. Prints `fairlead: ready in N ms, kubeconfig PATH`
+// and tells systemd (sd_notify).
+FL_WUR int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err);
+
+// One `up` for a data directory: takes the lock and writes the pid into it. -EBUSY names who has it. The descriptor is
+// kept open for life.
+FL_WUR int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err);
+// Ends the `up` that holds the lock: SIGTERM, after wait_ms SIGKILL. 0 also when none runs.
+FL_WUR int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_err *err);

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# sudo make check: lint, builds, unit tests, fuzz corpora, end to end. Ends with `N passed, N failed, N skipped`.
+# check.sh [PART...]: lint build unit san fuzz e2e (default: all). Every part speaks TAP; the lines are counted here.
+# A skip that tests/allowed-skips does not name counts as a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+tap=$(mktemp)
+trap 'rm -f "$tap"' EXIT
+export CMOCKA_MESSAGE_OUTPUT=TAP
+
+# step NAME COMMAND...: one TAP line for a command that either works or does not.
+step() {
+	local name=$1 log rc
+	shift
+	log=$(mktemp)
+	"$@" >"$log" 2>&1
+	rc=$?
+	if [[ $rc == 0 ]] && ! grep -qE 'warning:' "$log"; then
+		echo "ok $name"
+	else
+		echo "not ok $name"
+		grep -E 'error|warning|Error' "$log" | head -n 30 | sed 's/^/# /'
+		tail -n 5 "$log" | sed 's/^/# /'
+	fi
+	rm -f "$log"
+}
+
+# run_tap LABEL COMMAND...: passes a TAP program's lines on, named after it; a program that dies is a failure of its own.
+run_tap() {
+	local label=$1 log rc
+	shift
+	log=$(mktemp)
+	timeout 300 "$@" >"$log" 2>&1
+	rc=$?
+	grep -E '^(not )?ok ' "$log" | sed -E "s|^((not )?ok) [0-9]+ -? ?|\1 $label: |"
+	if [[ $rc != 0 ]]; then
+		grep -qE '^not ok ' "$log" || echo "not ok $label: ended with status $rc"
+		tail -n 40 "$log" | sed 's/^/# /'
+	fi
+	rm -f "$log"
+}
+
+part_lint() { scripts/lint.sh --slow-too; }
+
+part_build() {
+	step "build with gcc" make -j"$jobs" all
+	step "build with clang" make -j"$jobs" O=build/clang CC=clang all
+	step "build with ASan and UBSan" make -j"$jobs" SAN=1 all unit-bins
+	step "build of the unit tests" make -j"$jobs" unit-bins
+	step "build of the fuzz targets" make -j"$jobs" fuzz-bins
+}
+
+part_unit() {
+	local t
+	make -j"$jobs" unit-bins >/dev/null || echo "not ok unit tests do not build"
+	for t in build/tests/unit/*/*_test; do run_tap "${t#build/tests/unit/}" "$t"; done
+}
+
+part_san() {
+	local t
+	make -j"$jobs" SAN=1 unit-bins >/dev/null || echo "not ok unit tests do not build with sanitizers"
+	for t in build/san/tests/unit/*/*_test; do run_tap "san ${t#build/san/tests/unit/}" "$t"; done
+}
+
+part_fuzz() {
+	local t name
+	make -j"$jobs" fuzz-bins >/dev/null || echo "not ok fuzz targets do not build"
+	for t in build/fuzz/*_fuzz; do
+		name=$(basename "$t" _fuzz)
+		step "fuzz corpus $name" "$t" -runs=0 "tests/fuzz/corpus/$name"
+	done
+}
+
+part_e2e() {
+	local f
+	make -j"$jobs" all >/dev/null || echo "not ok build"
+	for f in tests/e2e/*.bats; do
+		timeout 900 bats --tap "$f" 2>&1 | sed -E "s|^((not )?ok) [0-9]+ |\1 $(basename "$f" .bats): |"
+		[[ ${PIPESTATUS[0]} -lt 124 ]] || echo "not ok $(basename "$f" .bats): ran out of time"
+	done
+}
+
+scripts/install-deps.sh build run test lint || exit 1
+start=$SECONDS
+for part in "${@:-lint build unit san fuzz e2e}"; do
+	for p in $part; do
+		echo "== $p"
+		part_$p
+	done
+done | tee "$tap"
+
+skips=$(grep -E '# (SKIP|skip)' "$tap" | sed -E 's/^(not )?ok //')
+unknown=0
+if [[ -n $skips ]]; then
+	echo "== skipped"
+	while IFS= read -r s; do
+		if grep -vE '^(#|$)' tests/allowed-skips | grep -qFf - <<<"$s"; then
+			echo "allowed: $s"
+		else
+			echo "not allowed: $s"
+			unknown=$((unknown + 1))
+		fi
+	done <<<"$skips"
+fi
+passed=$(grep -E '^ok ' "$tap" | grep -cvE '# (SKIP|skip)')
+failed=$(grep -E '^not ok ' "$tap" | grep -cvE '# (SKIP|skip)')
+skipped=$(grep -cE '^(not )?ok .*# (SKIP|skip)' "$tap")
+if [[ $failed != 0 ]]; then
+	echo "== failed"
+	grep -E '^not ok ' "$tap" | grep -vE '# (SKIP|skip)'
+fi
+echo "took $((SECONDS - start)) s"
+echo "$passed passed, $((failed + unknown)) failed, $skipped skipped"
+[[ $((failed + unknown)) == 0 && $passed -gt 0 ]]
