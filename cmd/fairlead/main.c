@@ -1,34 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // fairlead <verb> [options]: looks the verb up and runs it.
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "cli/verbs.h"
-#include "node/shim.h"
 
 static const struct fl_verb verbs[] = {
-    {"up", "run a node: API server, controllers, proxy, DNS, pods", fl_verb_up, "fairlead-up", false},
-    {"down", "end `up`, its pods and its data plane; data stay", fl_verb_down, "fairlead-down", false},
-    {"reset", "the same, and remove all data", fl_verb_reset, "fairlead-reset", false},
-    {"apiserver", "the API server alone", fl_verb_apiserver, "fairlead-api", false},
-    {"controllers", "the controllers alone", fl_verb_controllers, "fairlead-ctrl", false},
-    {"proxy", "the Service proxy alone", fl_verb_proxy, "fairlead-proxy", false},
-    {"dns", "cluster DNS alone", fl_verb_dns, "fairlead-dns", false},
-    {"node", "the pod runner alone", fl_verb_node, "fairlead-node", false},
-    {"shim", "one container's keeper, started by the node", fl_node_shim_main, "fairlead-shim", true},
-    {"version", "print the version", fl_verb_version, "fairlead", false},
+    {"up", "run a node: API server, controllers, proxy, DNS, pods", fl_verb_up, "fairlead-up"},
+    {"down", "end `up`, its pods and its data plane; data stay", fl_verb_down, "fairlead-down"},
+    {"reset", "the same, and remove all data", fl_verb_reset, "fairlead-reset"},
+    {"apiserver", "the API server alone", fl_verb_apiserver, "fairlead-api"},
+    {"controllers", "the controllers alone", fl_verb_controllers, "fairlead-ctrl"},
+    {"proxy", "the Service proxy alone", fl_verb_proxy, "fairlead-proxy"},
+    {"dns", "cluster DNS alone", fl_verb_dns, "fairlead-dns"},
+    {"node", "the pod runner alone", fl_verb_node, "fairlead-node"},
+    {"version", "print the version", fl_verb_version, "fairlead"},
 };
 
 static int usage(FILE *to, int status)
 {
 	fprintf(to, "usage: fairlead <verb> [--option=value ...]    (fairlead <verb> --help lists the options)\n\n");
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (!verbs[i].hidden)
-			fprintf(to, "  %-12s %s\n", verbs[i].name, verbs[i].help);
+		fprintf(to, "  %-12s %s\n", verbs[i].name, verbs[i].help);
 	return status;
 }
 

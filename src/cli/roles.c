@@ -133,6 +133,50 @@ static int run_dns(const struct fl_options *o, struct fl_err *err)
 	return fl_dns_run(&d, err);
 }
 
+// Calls `act` with the node's options; both stay valid for the call alone.
+static int with_node_opts(const struct fl_options *o, int (*act)(const struct fl_node_opts *n, struct fl_err *err),
+			  struct fl_err *err)
+{
+	AUTO_FREE char *cert = pki_file(o, "kubelet.crt"), *key = pki_file(o, "kubelet.key"),
+		       *ca = pki_file(o, "ca.crt");
+	struct fl_node_opts n = {
+	    .kubeconfig = o->kubeconfig,
+	    .data_dir = o->data_dir,
+	    .node_name = o->node_name,
+	    .cluster_domain = o->cluster_domain,
+	    .runtime = o->runtime,
+	    .serving_cert_file = cert,
+	    .serving_key_file = key,
+	    .client_ca_file = ca,
+	    .kubelet_port = o->kubelet_port,
+	    .node_ips = {o->node_ips[0], o->node_ips[1]},
+	    .n_node_ips = o->n_node_ips,
+	    .n_pod_cidrs = o->n_pod_cidrs,
+	    .n_dns_ips = o->n_service_cidrs,
+	    .kubernetes_ip = fl_cidr_nth(&o->service_cidrs[0], 1),
+	};
+	for (unsigned i = 0; i < o->n_pod_cidrs; i++)
+		n.pod_cidrs[i] = fl_options_node_pod_cidr(o, i);
+	for (unsigned i = 0; i < o->n_service_cidrs; i++)
+		n.dns_ips[i] = fl_options_dns_ip(o, i);
+	return act(&n, err);
+}
+
+static int run_node(const struct fl_options *o, struct fl_err *err)
+{
+	return with_node_opts(o, fl_node_run, err);
+}
+
+int fl_role_node_cleanup(const struct fl_options *o, struct fl_err *err)
+{
+	return with_node_opts(o, fl_node_cleanup, err);
+}
+
+int fl_verb_node(int argc, char **argv)
+{
+	return run_role(argc, argv, run_node);
+}
+
 int fl_verb_apiserver(int argc, char **argv)
 {
 	return run_role(argc, argv, run_apiserver);

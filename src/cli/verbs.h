@@ -2,13 +2,10 @@
 // One function a verb: argv[0] is the verb, the rest its options. Returns the exit status.
 #pragma once
 
-#include <stdbool.h>
-
 struct fl_verb {
 	const char *name, *help;
 	int (*run)(int argc, char **argv);
 	const char *comm; // process name (prctl PR_SET_NAME, 15 bytes)
-	bool hidden;      // not for people
 };
 
 int fl_verb_up(int argc, char **argv);
@@ -19,4 +16,5 @@ int fl_verb_controllers(int argc, char **argv);
 int fl_verb_proxy(int argc, char **argv);
 int fl_verb_dns(int argc, char **argv);
 int fl_verb_node(int argc, char **argv);
+int fl_verb_exec(int argc, char **argv);
 int fl_verb_version(int argc, char **argv);
