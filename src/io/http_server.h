@@ -24,12 +24,23 @@ struct fl_http_req;
 // `req`, which lives until the response has ended and `on_close` (if set) has run.
 typedef void (*fl_http_handler)(struct fl_http_req *req, void *arg);
 
+// Bounds of one server; 0 in any field = the value of base/limits.h.
+struct fl_http_limits {
+	unsigned max_connections;
+	unsigned max_streams;  // concurrent HTTP/2 requests of a connection
+	size_t max_body_bytes; // of one request
+	size_t max_held_bytes; // headers and bodies of all unanswered requests together; 503 beyond it
+	unsigned idle_ms, header_ms, body_ms;
+	unsigned stall_ms;      // a peer takes none of the bytes that wait for it
+	unsigned half_close_ms; // an answer to a peer that has shut its sending side
+};
+
 struct fl_http_server_opts {
 	SSL_CTX *tls; // NULL: plain text (h1 only); the server takes one reference
 	fl_http_handler handler;
 	void *arg;
 	const char *server_name; // for log lines: "apiserver", "node"
-	size_t max_body_bytes;   // 0 = FL_MAX_BODY_BYTES
+	struct fl_http_limits limits;
 };
 
 FL_WUR int fl_http_server_new(uv_loop_t *loop, const struct fl_http_server_opts *opts, struct fl_http_server **ret,
@@ -74,6 +85,9 @@ void fl_http_abort(
 size_t
 fl_http_unsent(const struct fl_http_req *r); // bytes written and not yet taken by the peer's kernel: back-pressure
 
-// Called once when the response has ended or the client went away, whichever comes first; after it `r` must not be
-// used. With `gone` the client left before the end. Set it when the answer comes later than the handler's return.
+// Called once when the response has ended (its last byte went to the kernel) or the client went away, whichever comes
+// first; after it `r` must not be used. With `gone` the client left, or the server was stopped, before the end. Set it
+// when the answer comes later than the handler's return. It never runs inside a call of this interface, so between the
+// end and `cb` further calls with `r` are allowed and do nothing.
+// Without it, a request whose client left stays valid until it is answered (which then does nothing).
 void fl_http_on_close(struct fl_http_req *r, void (*cb)(struct fl_http_req *r, void *arg, bool gone), void *arg);

@@ -23,6 +23,12 @@ struct fl_tls_identity {
 FL_WUR int fl_tls_server_ctx(const char *cert_pem, const char *key_pem, const char *client_ca_pem,
 			     bool require_client_cert, SSL_CTX **ret, struct fl_err *err);
 
+// Whom the finished handshake proved the peer to be. *ret is NULL when it showed no certificate; otherwise it is freed
+// with fl_tls_identity_free. -EACCES: the certificate does not hold (not verified, expired since a session was
+// resumed, a subject that is no text).
+FL_WUR int fl_tls_identity_get(SSL *ssl, struct fl_tls_identity **ret, struct fl_err *err);
+void fl_tls_identity_free(struct fl_tls_identity **id); // accepts NULL inside
+
 struct fl_pki_cert {
 	char *cert_pem, *key_pem; // free() both: fl_pki_cert_deinit
 };
