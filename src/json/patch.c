@@ -127,7 +127,7 @@ static int no_index(struct patcher *p, const char *op, const char *path)
 static int put_new(struct patcher *p, const char *op, const char *path, struct fl_json *value)
 {
 	if (path_depth(path) + depth_of(value) > FL_MAX_JSON_DEPTH)
-		return fl_err_set(p->err, -EFBIG, "error in %s for path: '%s': exceeded max depth", op, path);
+		return fl_err_set(p->err, -EFBIG, "exceeded max depth in %s for path: '%s'", op, path);
 	if (!*path) {
 		p->root = value;
 		return 0;
@@ -186,7 +186,7 @@ static int do_replace(struct patcher *p, const char *path, struct fl_json *value
 		return fl_err_set(p->err, -ENOENT,
 				  "replace operation does not apply: doc is missing key: %s: missing value", path);
 	if (path_depth(path) + depth_of(value) > FL_MAX_JSON_DEPTH)
-		return fl_err_set(p->err, -EFBIG, "error in replace for path: '%s': exceeded max depth", path);
+		return fl_err_set(p->err, -EFBIG, "exceeded max depth in replace for path: '%s'", path);
 	fl_json_remove_child(parent, fl_json_index(parent, i));
 	fl_json_insert(parent, i, value);
 	return 0;
