@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# Topology of the end-to-end tests. Everything is named after the test file and the pid of bats, and removed by `world_end`.
+#
+#   netns $WORLD-out  10.77.N.1 ---veth--- 10.77.N.10  netns $WORLD-<node>: fairlead up
+#
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+FAIRLEAD=$ROOT/build/fairlead
+KUBECTL=${KUBECTL:-kubectl}
+
+world_begin() { # world_begin NAME
+	WORLD=fl-$1-$$
+	WORLD_DIR=$(mktemp -d "/tmp/$WORLD.XXXXXX")
+	chmod 0711 "$WORLD_DIR"
+	WORLD_NET=10.77.$(($$ % 250 + 1))
+	WORLD_NODES=()
+	export WORLD WORLD_DIR WORLD_NET
+	ip netns add "$WORLD-out"
+	ip -n "$WORLD-out" link set lo up
+	ip -n "$WORLD-out" link add br0 type bridge
+	ip -n "$WORLD-out" addr add "$WORLD_NET.1/24" dev br0
+	ip -n "$WORLD-out" link set br0 up
+}
+
+# node_ns NODE INDEX: a network namespace with one address on the common bridge and no default route.
+node_ns() {
+	local ns=$WORLD-$1
+	ip netns add "$ns"
+	ip -n "$ns" link set lo up
+	ip link add "v$2-$$" netns "$WORLD-out" type veth peer name eth0 netns "$ns"
+	ip -n "$WORLD-out" link set "v$2-$$" master br0 up
+	ip -n "$ns" addr add "$WORLD_NET.$((9 + $2))/24" dev eth0
+	ip -n "$ns" link set eth0 up
+	WORLD_NODES+=("$1")
+}
+
+on() { ip netns exec "$WORLD-$1" "${@:2}"; }      # on NODE COMMAND...
+outside() { ip netns exec "$WORLD-out" "$@"; }    # from a host beside the nodes
+
+# node_up NODE [OPTION...]: starts `fairlead up` in the node's namespace and waits for its ready line.
+node_up() {
+	local node=$1 dir=$WORLD_DIR/$1
+	shift
+	mkdir -p -m 0700 "$dir"
+	setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-$node" --data-dir="$dir" --node-name="$node" "$@" >"$dir/up.log" 2>&1 </dev/null 3>&- 4>&- &
+	echo $! >"$dir/up.pid"
+	if ! wait_for 20 grep -q '^fairlead: ready' "$dir/up.log"; then
+		echo "fairlead up on $node did not become ready:" >&2
+		cat "$dir/up.log" >&2
+		return 1
+	fi
+}
+
+node_stop() { # SIGTERM to `up`: pods and rules stay
+	local pid
+	pid=$(cat "$WORLD_DIR/$1/up.pid")
+	[[ $(cat "/proc/$pid/comm" 2>/dev/null) == fairlead* ]] || return 0
+	kill -TERM "$pid"
+	wait_for 15 gone "$pid"
+}
+
+node_reset() { "$FAIRLEAD" reset --data-dir="$WORLD_DIR/$1"; }
+
+gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; }
+
+kc() { on "$1" "$KUBECTL" --kubeconfig "$WORLD_DIR/$1/admin.kubeconfig" "${@:2}"; } # kc NODE ARG...
+
+# wait_for SECONDS COMMAND...: until the command succeeds.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[[ $SECONDS -lt $end ]] || { echo "gave up waiting for: $*" >&2; return 1; }
+		sleep 0.05
+	done
+}
+
+world_end() {
+	local node
+	for node in "${WORLD_NODES[@]}"; do
+		[[ -d $WORLD_DIR/$node ]] && node_reset "$node" >>"$WORLD_DIR/end.log" 2>&1
+		ip netns del "$WORLD-$node" 2>/dev/null
+	done
+	ip netns del "$WORLD-out" 2>/dev/null
+	rm -rf "$WORLD_DIR"
+	return 0
+}
+
+# What the host has that a node could have changed, one fact a line: compared before and after.
+host_facts() {
+	ip netns list | sort
+	ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/' | sort
+	ip route show table all | grep -v 'table local' | sed 's/^/route /' | sort
+	nft list tables 2>/dev/null | sed 's/^/nft /' | sort
+	awk '{ print "mount", $2, $3 }' /proc/mounts | sort
+	find /sys/fs/cgroup -maxdepth 3 -name '*fairlead*' 2>/dev/null | sed 's/^/cgroup /' | sort
+	sysctl -a 2>/dev/null | grep -E '^net\.(ipv4|ipv6)\.(ip_forward|conf\.[^.]*\.(forwarding|rp_filter|route_localnet|proxy_arp|accept_local))|^net\.netfilter' |
+		grep -vE 'nf_conntrack_(count|acct)' | sort
+}
+
+# The same facts of a node's network namespace.
+node_facts() {
+	ip -n "$WORLD-$1" -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/' | sort
+	ip -n "$WORLD-$1" -o addr show | awk '{ print "addr", $2, $4 }' | sort
+	ip -n "$WORLD-$1" route show table all | grep -v 'table local' | sed 's/^/route /' | sort
+	on "$1" nft list ruleset | sed 's/^/nft /'
+	on "$1" sysctl -a 2>/dev/null | grep -E '^net\.(ipv4|ipv6)\.(ip_forward|conf\.(all|default|lo|eth0)\.(forwarding|rp_filter|route_localnet|proxy_arp|accept_local|arp_ignore|arp_announce))' | sort
+}
+
+processes_of() { # pids of ours that work on NODE's data directory
+	local p
+	for p in /proc/[0-9]*; do
+		tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -qF "$WORLD_DIR/$1" && [[ $(cat "$p/comm" 2>/dev/null) == fairlead* ]] && echo "${p#/proc/}"
+	done
+	return 0
+}
