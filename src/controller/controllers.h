@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The role `controllers`: every loop that makes the state of the world follow the objects. One process, one libuv loop,
+// one list/watch per kind shared by all controllers.
+#pragma once
+
+#include "base/err.h"
+
+struct fl_controllers_opts {
+	const char *kubeconfig; // path; NULL as fl_kubeconfig_load
+};
+
+// Runs until SIGTERM or SIGINT, then returns 0. A server that cannot be reached is waited for.
+FL_WUR int fl_controllers_run(const struct fl_controllers_opts *opts, struct fl_err *err);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writes of one reconcile. They run side by side; when all have answered, the key is done - well, or to be tried
+// again. Each answer goes into the informer's cache before its callback runs. Errors are logged here, once.
+#pragma once
+
+#include "controller/hub.h"
+
+struct fl_writes;
+
+// rc as fl_client_done; `answer` (may be NULL) and `err` are borrowed.
+typedef void (*fl_write_done)(void *arg, int rc, const struct fl_json *answer, const struct fl_err *err);
+
+// `queue` and `key` (copied) of the reconcile; fl_writes_end must follow.
+struct fl_writes *fl_writes_begin(struct fl_hub *h, struct fl_workqueue *queue, const char *key);
+// `done` may be NULL; `arg` belongs to the caller and is not freed when the role ends with writes under way.
+void fl_write_create(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
+		     fl_write_done done, void *arg);
+void fl_write_update(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		     const char *subresource, const struct fl_json *obj, fl_write_done done, void *arg);
+void fl_write_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		    const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_write_done done,
+		    void *arg);
+// Not there any more counts as done. `uid` must not be NULL.
+void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
+		     int grace_seconds, const char *propagation, fl_write_done done, void *arg);
+void fl_writes_fail(struct fl_writes *w);                     // the key is to be tried again, with back-off
+void fl_writes_again(struct fl_writes *w, unsigned delay_ms); // once more after a delay although all went well
+struct fl_arena *fl_writes_arena(struct fl_writes *w);        // lives until the key is done: for callbacks' arguments
+void fl_writes_end(struct fl_writes *w);                      // `w` must not be used after it
+
+// For the hub: its list of writes under way, and its end without callbacks.
+struct fl_writes **fl_hub_writes(struct fl_hub *h);
+void fl_writes_drop_all(struct fl_writes **list);
