@@ -302,7 +302,7 @@ int fl_store_open(uv_loop_t *loop, const struct fl_store_opts *opts, struct fl_s
 
 void fl_store_close(struct fl_store **sp)
 {
-	struct fl_store *s = TAKE_PTR(*sp);
+	struct fl_store *s = *sp;
 	if (!s)
 		return;
 	assert(!s->dispatching);
@@ -310,6 +310,7 @@ void fl_store_close(struct fl_store **sp)
 	s->ops->close(s->engine);
 	fl_store_sweep_end(s);
 	fl_store_watch_end_all(s, -ESHUTDOWN);
+	*sp = NULL; // not before: the callbacks may still ask the store
 	struct fl_store_handles *hs = s->handles;
 	hs->idle.data = hs->timer.data = hs;
 	uv_close((uv_handle_t *)&hs->idle, on_handle_closed);

@@ -230,8 +230,9 @@ int fl_sqlite_open_writer(const char *dir, const char *vfs, sqlite3 **ret, struc
 	rc = check_format(db, &empty, err);
 	if (rc < 0)
 		return rc;
-	if (empty) // before the first page is written
-		rc = fl_sqlite_exec(db, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL", err);
+	// Before the first page is written. 8 KiB hold several objects: a group commit writes less than with 4 KiB.
+	if (empty)
+		rc = fl_sqlite_exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL", err);
 	if (rc == 0)
 		rc = set_wal(db, err);
 	// Each commit syncs the log. Checkpoints are the writer thread's, between commits.

@@ -22,10 +22,11 @@
 #define BATCH_BYTES      (8 * 1024 * 1024) // and their values: bounds the time that the first of them waits
 #define REPLAY_ROWS      1000              // rows read for one portion of a replay; more than a transaction adds
 #define REPLAY_BYTES     (4 * 1024 * 1024) // and their values
-#define COMPACT_ROWS     128               // rows looked at in one step of compaction: about a millisecond
-#define CHECKPOINT_PAGES 2000              // 8 MiB of log
+#define COMPACT_LEAST    64                // rows looked at in one step of compaction,
+#define COMPACT_MOST     512               // or twice as many as were written meanwhile: it keeps up with any load
+#define CHECKPOINT_PAGES 1000              // 8 MiB of log: some milliseconds
 #define VACUUM_PAGES     128               // pages moved in one step
-#define VACUUM_LEAST     1024              // free pages (4 MiB) below which the file is not worth shrinking
+#define VACUUM_LEAST     512               // free pages (4 MiB) below which the file is not worth shrinking
 
 static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -273,16 +274,16 @@ static int drop_rows(struct fl_engine *e, const struct victim *v, size_t n, uint
 	return rc;
 }
 
-static int compact_step(struct fl_engine *e, uint64_t to)
+static int compact_step(struct fl_engine *e, uint64_t to, size_t rows)
 {
-	struct victim v[COMPACT_ROWS];
+	struct victim v[COMPACT_MOST];
 	size_t n = 0;
 	sqlite3_stmt *st = e->compact_scan;
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)e->compacted);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)to);
-	sqlite3_bind_int(st, 3, COMPACT_ROWS);
+	sqlite3_bind_int(st, 3, (int)rows);
 	int rc;
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW && n < COMPACT_ROWS)
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW && n < rows)
 		v[n++] = (struct victim){
 		    .rev = sqlite3_column_int64(st, 0),
 		    .prev = sqlite3_column_int64(st, 1),
@@ -291,7 +292,7 @@ static int compact_step(struct fl_engine *e, uint64_t to)
 	sqlite3_reset(st);
 	if (rc != SQLITE_DONE)
 		return rc;
-	uint64_t upto = n == COMPACT_ROWS ? (uint64_t)v[n - 1].rev : to, dropped;
+	uint64_t upto = n == rows ? (uint64_t)v[n - 1].rev : to, dropped;
 	rc = drop_rows(e, v, n, upto, &dropped);
 	if (rc != SQLITE_OK)
 		return rc;
@@ -300,9 +301,14 @@ static int compact_step(struct fl_engine *e, uint64_t to)
 	return SQLITE_OK;
 }
 
-static void compact(struct fl_engine *e, uint64_t to)
+static void compact(struct fl_engine *e, uint64_t to, size_t written)
 {
-	int rc = compact_step(e, to);
+	size_t rows = 2 * written;
+	if (rows < COMPACT_LEAST)
+		rows = COMPACT_LEAST;
+	if (rows > COMPACT_MOST)
+		rows = COMPACT_MOST;
+	int rc = compact_step(e, to, rows);
 	if (rc == SQLITE_OK) {
 		e->compact_failed = false;
 		e->vacuuming = e->compacted == to;
@@ -413,7 +419,7 @@ void fl_sqlite_writer_run(void *engine)
 		if (w.stop)
 			continue;
 		if (w.compact_to)
-			compact(e, w.compact_to);
+			compact(e, w.compact_to, w.list ? w.n : COMPACT_MOST / 2);
 		else if (e->vacuuming && !w.list)
 			vacuum(e);
 		if (e->wal_pages >= e->checkpoint_at)
