@@ -54,6 +54,7 @@ struct fl_route {
 	uint8_t type;         // RTN_*; 0 = unicast
 	bool onlink;
 	uint32_t metric;  // 0: kernel's default
+	uint32_t mtu;     // 0: the link's
 	uint8_t protocol; // filled by list; replace always writes FL_ROUTE_PROTOCOL
 };
 FL_WUR int fl_route_replace(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err);

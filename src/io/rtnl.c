@@ -308,6 +308,12 @@ static int change_route(struct fl_netlink *nl, uint16_t type, uint16_t flags, co
 		mnl_attr_put_u32(h, RTA_OIF, (uint32_t)route->ifindex);
 	if (route->metric)
 		mnl_attr_put_u32(h, RTA_PRIORITY, route->metric);
+	if (route->mtu && type == RTM_NEWROUTE) {
+		struct nlattr *metrics = mnl_attr_nest_start(h, RTA_METRICS);
+
+		mnl_attr_put_u32(h, RTAX_MTU, route->mtu);
+		mnl_attr_nest_end(h, metrics);
+	}
 
 	int rc = fl_netlink_talk(nl, h, NULL, NULL, err);
 	if (rc < 0) {
