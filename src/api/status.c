@@ -110,9 +110,9 @@ static struct fl_json *details_tree(struct fl_arena *a, const struct fl_status *
 {
 	struct fl_json *d = fl_json_new(a, FL_JSON_OBJECT);
 
-	fl_json_set_str(a, d, "name", s->name);
+	fl_json_set_str(a, d, "name", fl_str_empty(s->name) ? NULL : s->name);
 	fl_json_set_str(a, d, "group", fl_str_empty(s->group) ? NULL : s->group);
-	fl_json_set_str(a, d, "kind", s->kind);
+	fl_json_set_str(a, d, "kind", fl_str_empty(s->kind) ? NULL : s->kind); // "" asks for an empty details
 	fl_json_set_str(a, d, "uid", s->uid);
 	if (s->causes && s->causes->n) {
 		struct fl_json *causes = fl_json_set_array(a, d, "causes");

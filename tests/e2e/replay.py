@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Replays what kube-apiserver answered (tests/golden/oracle/http/*.jsonl) against a running API server. TAP on stdout.
+
+replay.py KUBECONFIG DIRECTORY EXCEPTIONS
+
+Exchanges are sent in the order in which they were recorded; status, reason, causes and object are compared. What differs from run to run is
+masked on both sides: uids, times, revisions, generated suffixes, and addresses and ports that the server chose. managedFields are left out.
+EXCEPTIONS names the exchanges that are not replayed or answered differently on purpose: `file: case: reason` a line.
+"""
+import base64
+import http.client
+import json
+import os
+import re
+import ssl
+import sys
+import tempfile
+
+ORDER = ["namespace", "service-defaults", "service-validation", "write", "type-changes", "endpoints", "workloads", "ingress", "identity", "read", "delete"]
+MASKED = {"uid": "UID", "resourceVersion": "RV", "creationTimestamp": "TIME", "deletionTimestamp": "TIME", "lastTransitionTime": "TIME",
+          "lastUpdateTime": "TIME", "time": "TIME", "continue": "CONTINUE", "firstTimestamp": "TIME", "lastTimestamp": "TIME"}
+
+
+def connect(path):
+    """An HTTPS connection with the client certificate of a kubeconfig written by us (block YAML, data inline)."""
+    text = open(path, encoding="utf-8").read()
+    field = lambda name: re.search(rf"{name}: *\"?([^\"\s]+)", text).group(1)
+    ctx = ssl.create_default_context(cadata=base64.b64decode(field("certificate-authority-data")).decode())
+    with tempfile.NamedTemporaryFile() as pem:
+        pem.write(base64.b64decode(field("client-certificate-data")) + base64.b64decode(field("client-key-data")))
+        pem.flush()
+        ctx.load_cert_chain(pem.name)
+    host, port = re.match(r"https://(.*):(\d+)", field("server")).groups()
+    return lambda: http.client.HTTPSConnection(host.strip("[]"), int(port), context=ctx, timeout=20)
+
+
+def given(request):
+    """Every scalar that the client itself sent: what it chose is not masked."""
+    out = set()
+
+    def walk(v):
+        if isinstance(v, dict):
+            for x in v.values():
+                walk(x)
+        elif isinstance(v, list):
+            for x in v:
+                walk(x)
+        else:
+            out.add(str(v))
+    body = request.get("body")
+    walk(body)
+    return out
+
+
+def mask(v, keep, key=""):
+    if isinstance(v, dict):
+        out = {}
+        for k, x in v.items():
+            if k in ("managedFields", "selfLink"):
+                continue
+            if k in MASKED and isinstance(x, (str, int)) and x != "":
+                out[k] = MASKED[k]
+            elif k in ("nodePort", "healthCheckNodePort") and isinstance(x, int) and str(x) not in keep:
+                out[k] = "PORT"
+            else:
+                out[k] = mask(x, keep, k)
+        return out
+    if isinstance(v, list):
+        return [mask(x, keep, key) for x in v]
+    if isinstance(v, str):
+        v = re.sub(r"\b10\.96\.\d+\.\d+\b", lambda m: m.group(0) if m.group(0) in keep else "IP", v)
+        v = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UID", v)
+        v = re.sub(r"\b(gen|m|g|webui-[0-9a-z]+)-[a-z0-9]{5}\b", r"\1-SUFFIX", v)
+        v = re.sub(r"\bwebui-[0-9a-z]{8,10}\b", "webui-HASH", v)
+        if re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", v):
+            v = "TIME"
+    return v
+
+
+def causes(body):
+    return sorted((c.get("field", ""), c.get("reason", "")) for c in (body.get("details") or {}).get("causes") or [])
+
+
+def compare(want_status, want, got_status, got, keep):
+    if want_status != got_status:
+        return f"status {got_status}, expected {want_status}: {json.dumps(got)[:400]}"
+    if not isinstance(want, dict):
+        return None
+    if not isinstance(got, dict):
+        return f"no object: {str(got)[:200]}"
+    if want.get("kind") == "Status" and want.get("status") == "Failure":
+        for what, w, g in (("reason", want.get("reason"), got.get("reason")), ("causes", causes(want), causes(got)),
+                           ("details", {k: v for k, v in (want.get("details") or {}).items() if k in ("name", "group", "kind")},
+                            {k: v for k, v in (got.get("details") or {}).items() if k in ("name", "group", "kind")})):
+            if w != g:
+                return f"{what} {g}, expected {w}; message {got.get('message')!r}"
+        return None
+    w, g = mask(want, keep), mask(got, keep)
+    return None if w == g else diff(w, g)
+
+
+def diff(w, g, path=""):
+    if isinstance(w, dict) and isinstance(g, dict):
+        for k in sorted(set(w) | set(g)):
+            if w.get(k) != g.get(k) or (k in w) != (k in g):
+                return diff(w.get(k, "<absent>"), g.get(k, "<absent>"), f"{path}.{k}")
+    if isinstance(w, list) and isinstance(g, list) and len(w) == len(g):
+        for i, (a, b) in enumerate(zip(w, g)):
+            if a != b:
+                return diff(a, b, f"{path}[{i}]")
+    return f"{path}: {json.dumps(g)[:300]}, expected {json.dumps(w)[:300]}"
+
+
+def send(connection, request):
+    headers = dict(request.get("headers") or {})
+    body = request.get("body")
+    if body is not None:
+        headers["Content-Type"] = request.get("contentType", "application/json")
+        body = body if isinstance(body, str) else json.dumps(body)
+    headers["Accept"] = request.get("accept", "application/json")
+    c = connection()
+    try:
+        c.request(request["method"], request["path"], body.encode() if body is not None else None, headers)
+        r = c.getresponse()
+        raw = r.read().decode("utf-8", "replace")
+    finally:
+        c.close()
+    try:
+        return r.status, json.loads(raw)
+    except ValueError:
+        return r.status, raw
+
+
+def refresh(request, uids):
+    """A recorded PUT carries the uid and revision of the object of its day: ours are put in, stale ones left stale."""
+    body = request.get("body")
+    if request["method"] != "PUT" or not isinstance(body, dict):
+        return request
+    request = json.loads(json.dumps(request))
+    meta = request["body"].get("metadata") or {}
+    key = request["path"].split("?")[0]
+    if key in uids:
+        uid, rv, address = uids[key]
+        if re.fullmatch(r"[0-9a-f-]{36}", meta.get("uid", "")):
+            meta["uid"] = uid
+        if meta.get("resourceVersion"):
+            meta["resourceVersion"] = rv
+        spec = request["body"].get("spec") or {}
+        if address and spec.get("clusterIP") and not spec["clusterIP"].startswith("10.96.0."):
+            spec["clusterIP"], spec["clusterIPs"] = address, [address]
+    return request
+
+
+def main():
+    kubeconfig, folder, exceptions_file = sys.argv[1:4]
+    connection = connect(kubeconfig)
+    excepted = {}
+    for line in open(exceptions_file, encoding="utf-8"):
+        if line.strip() and not line.startswith("#"):
+            name, case, reason = line.rstrip("\n").split(": ", 2)
+            excepted[(name, case)] = reason
+    uids, n, failed = {}, 0, 0
+    for name in ORDER:
+        for line in open(os.path.join(folder, name + ".jsonl"), encoding="utf-8"):
+            exchange = json.loads(line)
+            n += 1
+            case = exchange["case"]
+            label = f"{n} - {name}: {case}"
+            if (name, case) in excepted or (name, "*") in excepted:
+                reason = excepted.get((name, case)) or excepted[(name, "*")]
+                print(f"ok {label} # left out: {reason}")
+                continue
+            request = exchange["request"]
+            # Only a first PUT of an object knows its revision; "stale" ones must keep an old one.
+            stale = "stale" in case
+            status, body = send(connection, request if stale else refresh(request, uids))
+            if isinstance(body, dict) and (body.get("metadata") or {}).get("uid"):
+                meta = body["metadata"]
+                path = request["path"].split("?")[0]
+                if request["method"] == "POST":
+                    path += "/" + meta["name"]
+                if not (stale or "dryRun" in request["path"]):
+                    uids[path] = (meta["uid"], meta.get("resourceVersion"), (body.get("spec") or {}).get("clusterIP"))
+            why = compare(exchange["status"], exchange.get("body"), status, body, given(request))
+            if why:
+                failed += 1
+                print(f"not ok {label}\n# {request['method']} {request['path']}\n# {why}")
+            else:
+                print(f"ok {label}")
+    print(f"1..{n}")
+    return 1 if failed else 0
+
+
+sys.exit(main())
