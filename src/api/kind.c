@@ -97,6 +97,21 @@ static void load_subresources(struct fl_arena *a, struct fl_kind *k, const struc
 	k->subresources = v;
 }
 
+static enum fl_name_rule name_rule(const char *name, const char *where)
+{
+	static const char *const names[] = {
+	    [FL_NAME_PATH_SEGMENT] = "path-segment",
+	    [FL_NAME_SUBDOMAIN] = "subdomain",
+	    [FL_NAME_LABEL] = "label",
+	};
+	_Static_assert(FL_COUNT(names) == FL_NAME_RULE_COUNT, "a word for each rule");
+
+	for (unsigned i = 0; i < FL_NAME_RULE_COUNT; i++)
+		if (fl_streq(names[i], name))
+			return i;
+	broken(where, "nameRule is unknown");
+}
+
 static void load_kind(struct fl_registry *r, struct kind_slot *slot, const struct fl_json *doc, const char *where)
 {
 	struct fl_arena *a = &r->arena;
@@ -120,6 +135,7 @@ static void load_kind(struct fl_registry *r, struct kind_slot *slot, const struc
 	k->categories = strings(a, fl_json_get(names, "categories"));
 	k->resource = fl_resource_intern(k->group, k->plural);
 	k->namespaced = fl_streq(fl_json_str(doc, "scope"), "Namespaced");
+	k->name_rule = name_rule(fl_json_str_or(doc, "nameRule", "subdomain"), where);
 	k->has_generation = fl_json_bool(doc, "generation", false);
 	k->unconditional_update = fl_json_bool(doc, "unconditionalUpdate", false);
 	k->create_on_update = fl_json_bool(doc, "createOnUpdate", false);

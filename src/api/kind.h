@@ -15,6 +15,9 @@ struct fl_kind_hooks {
 	// After the schema's defaults: defaults that depend on other fields. (k8s: SetDefaults_X and the strategy's
 	// PrepareForCreate/Update)
 	void (*set_defaults)(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old);
+	// Rules that must hold before addresses and ports are allocated: where one is broken nothing else is looked at,
+	// as in Kubernetes. See fl_kind_precheck.
+	void (*precheck)(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old);
 	// Adds every broken rule. (k8s: ValidateX / ValidateXUpdate). On a status write `subresource` is "status".
 	void (*validate)(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old,
 			 const char *subresource);
@@ -42,6 +45,13 @@ struct fl_column {
 	int priority;
 };
 
+enum fl_name_rule {
+	FL_NAME_PATH_SEGMENT, // anything that fits between two slashes of a URL
+	FL_NAME_SUBDOMAIN,    // RFC 1123 subdomain
+	FL_NAME_LABEL,        // RFC 1123 label
+	FL_NAME_RULE_COUNT,
+};
+
 struct fl_kind {
 	const char *group, *version;  // "" for the core group
 	const char *api_version;      // "v1", "apps/v1"
@@ -51,6 +61,7 @@ struct fl_kind {
 	const char *const *short_names; // NULL-terminated
 	const char *const *categories;  // NULL-terminated: "all"
 	bool namespaced;
+	enum fl_name_rule name_rule; // of metadata.name
 	bool has_status, has_scale;
 	bool has_generation;       // metadata.generation counts changes of anything but metadata and status
 	bool unconditional_update; // PUT without resourceVersion allowed
@@ -99,19 +110,27 @@ const struct fl_schema *fl_registry_schema_by_kind(const struct fl_registry *r, 
 const char *const *fl_registry_definitions(const struct fl_registry *r, unsigned *ret_n);
 
 // From a decoded body to what may be stored, in Kubernetes' order. A handler does:
-//   fl_schema_decode, fl_schema_prune, fl_kind_prepare, allocators (clusterIP, nodePort), fl_kind_validate,
-//   metadata.generation, fl_kind_to_stored, fl_object_serialize
+//   fl_schema_decode, fl_schema_prune, fl_kind_prepare, fl_kind_precheck, allocators (clusterIP, nodePort),
+//   fl_kind_validate, metadata.generation, fl_kind_to_stored, fl_object_serialize
 // prepare: status and spec are kept apart (a write of the one takes the other from `old`; a create starts without
 // status unless the kind says otherwise), then the schema's defaults, then the kind's own. `old` NULL on create;
 // `subresource` "" or NULL for the object itself, "status", "finalize" ...
 void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
 		     const char *subresource);
+// Rules whose breaking ends the request before anything is allocated or validated (Service IP families). Nothing for a
+// subresource.
+void fl_kind_precheck(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,
+		      const struct fl_json *old, const char *subresource);
 // Adds every broken rule: metadata, the kind's, then the documents' constraints that nothing has reported yet.
 void fl_kind_validate(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,
 		      const struct fl_json *old, const char *subresource);
 // The form at rest and back; `obj` itself for a kind that is stored as itself.
 struct fl_json *fl_kind_to_stored(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj);
 struct fl_json *fl_kind_from_stored(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj);
+
+// The cluster's Service address families, AF_INET or AF_INET6; secondary 0 on a single-stack cluster. For the whole
+// process, set before the first Service is handled; IPv4 alone until then.
+void fl_api_set_service_families(int primary, int secondary);
 
 // metadata rules common to all kinds: names, labels, annotations, ownerReferences, finalizers; immutability on update.
 void fl_object_validate_meta(struct fl_causes *c, const struct fl_kind *k, const struct fl_json *obj,

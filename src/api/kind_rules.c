@@ -49,6 +49,13 @@ void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json
 		k->hooks->set_defaults(a, obj, old);
 }
 
+void fl_kind_precheck(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,
+		      const struct fl_json *old, const char *subresource)
+{
+	if (k->hooks->precheck && is_main(subresource))
+		k->hooks->precheck(c, obj, old);
+}
+
 static bool reported(const struct fl_causes *c, const char *field)
 {
 	for (unsigned i = 0; i < c->n; i++)

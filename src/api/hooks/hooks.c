@@ -6,6 +6,7 @@
 #include "base/str.h"
 
 static const struct fl_kind_hooks *const all[] = {
+    &fl_hooks_service,
     NULL,
 };
 

@@ -4,3 +4,5 @@
 #pragma once
 
 #include "api/kind.h"
+
+extern const struct fl_kind_hooks fl_hooks_service;
