@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Change tracking: fed with objects as they come and go, it keeps what was applied, recomputes only the Services that
+// changed, and hands the backend the difference: O(change), never O(services).
+#pragma once
+
+#include "api/object.h"
+#include "proxy/backend.h"
+
+struct fl_proxy_core;
+
+struct fl_proxy_core_opts {
+	const char *node_name; // copied
+	const struct fl_proxy_backend_ops *ops;
+	struct fl_proxy_backend *backend; // borrowed
+	// After each apply that succeeded, before what the delta calls old is freed. May be NULL.
+	void (*on_applied)(void *arg, const struct fl_proxy_delta *delta);
+	void *arg;
+};
+
+struct fl_proxy_core *fl_proxy_core_new(const struct fl_proxy_core_opts *opts);
+void fl_proxy_core_free(struct fl_proxy_core **c); // what is in the kernel stays
+
+// One change as an informer tells it: old NULL = added, new NULL = deleted. O(size of the object); applies nothing.
+void fl_proxy_core_service(struct fl_proxy_core *c, const struct fl_object *old, const struct fl_object *new_obj);
+void fl_proxy_core_slice(struct fl_proxy_core *c, const struct fl_object *old, const struct fl_object *new_obj);
+
+// The zone of this node (label topology.kubernetes.io/zone; NULL = unknown). Counts for slices fed afterwards: the
+// caller feeds all of them again.
+void fl_proxy_core_set_zone(struct fl_proxy_core *c, const char *zone);
+
+// True when fl_proxy_core_sync has something to do.
+bool fl_proxy_core_dirty(const struct fl_proxy_core *c);
+
+// Brings the kernel to what the objects say. The first call, and the one after a failure, converges from whatever the
+// kernel holds. On failure the rules stand as before; call it again later.
+FL_WUR int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err);
+void fl_proxy_core_resync(struct fl_proxy_core *c); // makes the next sync a full one
+
+// The tables of the model in a fixed order: for golden tests and support.
+void fl_proxy_core_dump(const struct fl_proxy_core *c, struct fl_buf *ret);
+
+struct fl_proxy_core_stats {
+	size_t services, frontends, pools, endpoints;
+	uint64_t syncs, full_syncs, sync_failures;
+	uint64_t service_changes, endpoint_changes; // objects seen
+	size_t pending;                             // Services that wait for a sync
+	size_t no_local_endpoints[2];               // frontends whose Local set is empty: [0] internal, [1] external
+};
+void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret);

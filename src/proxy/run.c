@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// The role: options -> backend -> informers -> core. A change is applied at the end of the loop turn that brought it:
+// several changes of one turn are one transaction, a single one waits for nothing.
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "client/informer.h"
+#include "proxy/core.h"
+#include "proxy/host.h"
+#include "proxy/proxy.h"
+
+#define CHECK_MS     5000 // are our rules and routes still there?
+#define RETRY_MIN_MS 50   // after a failed sync, doubled up to
+#define RETRY_MAX_MS 5000
+
+struct proxy {
+	const struct fl_proxy_opts *opts;
+	const struct fl_proxy_backend_ops *ops;
+	struct fl_proxy_backend *backend;
+	struct fl_proxy_core *core;
+	uv_loop_t loop;
+	uv_check_t after_poll;
+	uv_prepare_t before_poll;
+	uv_timer_t check, retry;
+	uv_signal_t on_term, on_int;
+	struct fl_client *client;
+	struct fl_informer *services, *slices, *node;
+	char *zone, *node_field;
+	unsigned retry_ms; // 0: the last sync succeeded
+	bool first_sync_done, routes_failed;
+};
+
+static bool ready(const struct proxy *p)
+{
+	return p->services && p->slices && fl_informer_synced(p->services) && fl_informer_synced(p->slices);
+}
+
+static void sync_now(struct proxy *p);
+
+static void on_retry(uv_timer_t *t)
+{
+	struct proxy *p = t->data;
+
+	sync_now(p);
+}
+
+static void sync_now(struct proxy *p)
+{
+	struct fl_err err = {0};
+	uint64_t start = fl_mono_ns();
+
+	if (fl_proxy_core_sync(p->core, &err) < 0) {
+		p->retry_ms = p->retry_ms ? 2 * p->retry_ms : RETRY_MIN_MS;
+		if (p->retry_ms > RETRY_MAX_MS)
+			p->retry_ms = RETRY_MAX_MS;
+		fl_error("rules were not written, trying again: %s retry_ms=%u", err.text, p->retry_ms);
+		uv_timer_start(&p->retry, on_retry, p->retry_ms, 0);
+		return;
+	}
+	p->retry_ms = 0;
+	if (!p->first_sync_done) {
+		struct fl_proxy_core_stats s;
+
+		p->first_sync_done = true;
+		fl_proxy_core_stats(p->core, &s);
+		fl_info("rules in place mode=%s services=%zu frontends=%zu endpoints=%zu us=%llu", p->ops->name,
+			s.services, s.frontends, s.endpoints, (unsigned long long)(fl_mono_ns() - start) / 1000);
+	}
+}
+
+static void maybe_sync(struct proxy *p)
+{
+	// While a retry is pending, changes wait for it: they would fail alike.
+	if (p->retry_ms == 0 && ready(p) && fl_proxy_core_dirty(p->core))
+		sync_now(p);
+}
+
+static void on_after_poll(uv_check_t *h)
+{
+	maybe_sync(h->data);
+}
+
+static void on_before_poll(uv_prepare_t *h)
+{
+	maybe_sync(h->data); // timers brought changes: do not sleep on them
+}
+
+// ---- what changes around us
+
+static void on_service(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
+{
+	fl_proxy_core_service(((struct proxy *)arg)->core, old, new_obj);
+}
+
+static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
+{
+	fl_proxy_core_slice(((struct proxy *)arg)->core, old, new_obj);
+}
+
+static bool feed_slice(void *arg, const struct fl_object *o)
+{
+	fl_proxy_core_slice(arg, NULL, o);
+	return true;
+}
+
+static void on_node(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct proxy *p = arg;
+	const struct fl_json *labels =
+	    new_obj ? fl_json_path(fl_object_tree(new_obj, &a), "metadata", "labels", NULL) : NULL;
+	const char *zone = fl_json_str_or(labels, "topology.kubernetes.io/zone", "");
+
+	if (fl_streq(zone, p->zone ? p->zone : ""))
+		return;
+	free(p->zone);
+	p->zone = fl_strdup(zone);
+	fl_proxy_core_set_zone(p->core, zone);
+	fl_informer_each(p->slices, NULL, feed_slice, p->core);
+}
+
+static void set_routes(struct proxy *p)
+{
+	struct fl_err err = {0};
+	int rc = fl_proxy_host_routes(p->opts, &err);
+
+	if (rc < 0 && !p->routes_failed) // once per outage, not every few seconds
+		fl_warn("no route for the service range, this host may not reach it: %s", err.text);
+	p->routes_failed = rc < 0;
+}
+
+static void on_check(uv_timer_t *t)
+{
+	struct proxy *p = t->data;
+	struct fl_err err = {0};
+
+	set_routes(p);
+	if (!p->first_sync_done || p->retry_ms)
+		return;
+	int rc = p->ops->check(p->backend, &err);
+	if (rc < 0)
+		fl_warn("rules are written anew: %s", err.text);
+	if (rc == -ESTALE)
+		fl_proxy_core_resync(p->core);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	uv_stop(h->loop);
+}
+
+// ---- start, end
+
+static int start_handles(struct proxy *p, struct fl_err *err)
+{
+	int rc = uv_loop_init(&p->loop);
+
+	if (rc < 0)
+		return fl_err_set(err, rc, "event loop: %s", uv_strerror(rc));
+	p->loop.data = p;
+	uv_check_init(&p->loop, &p->after_poll);
+	uv_prepare_init(&p->loop, &p->before_poll);
+	uv_timer_init(&p->loop, &p->check);
+	uv_timer_init(&p->loop, &p->retry);
+	uv_signal_init(&p->loop, &p->on_term);
+	uv_signal_init(&p->loop, &p->on_int);
+	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p;
+	uv_check_start(&p->after_poll, on_after_poll);
+	uv_prepare_start(&p->before_poll, on_before_poll);
+	uv_timer_start(&p->check, on_check, CHECK_MS, CHECK_MS);
+	uv_signal_start(&p->on_term, on_signal, SIGTERM);
+	uv_signal_start(&p->on_int, on_signal, SIGINT);
+	return 0;
+}
+
+static int start_informers(struct proxy *p, struct fl_err *err)
+{
+	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
+
+	p->node_field = fl_asprintf("metadata.name=%s", p->opts->node_name);
+	struct fl_informer_opts services = {.gvr = &fl_gvr_services, .on_change = on_service, .arg = p};
+	struct fl_informer_opts slices = {.gvr = &fl_gvr_endpointslices, .on_change = on_slice, .arg = p};
+	struct fl_informer_opts node = {
+	    .gvr = &fl_gvr_nodes, .field_selector = p->node_field, .on_change = on_node, .arg = p};
+
+	int rc = fl_kubeconfig_load(p->opts->kubeconfig, NULL, &cfg, err);
+	if (rc == 0)
+		rc = fl_client_new(&p->loop, &cfg, "fairlead-proxy", &p->client, err);
+	if (rc == 0)
+		rc = fl_informer_start(p->client, &services, &p->services, err);
+	if (rc == 0)
+		rc = fl_informer_start(p->client, &slices, &p->slices, err);
+	if (rc == 0)
+		rc = fl_informer_start(p->client, &node, &p->node, err);
+	return rc;
+}
+
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+static void end(struct proxy *p)
+{
+	fl_informer_stop(&p->node);
+	fl_informer_stop(&p->slices);
+	fl_informer_stop(&p->services);
+	fl_client_free(&p->client);
+	if (p->loop.data) {
+		uv_walk(&p->loop, close_handle, NULL);
+		while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0)
+			;
+		uv_loop_close(&p->loop);
+	}
+	fl_proxy_core_free(&p->core);
+	if (p->backend)
+		p->ops->close(&p->backend);
+	free(p->zone);
+	free(p->node_field);
+}
+
+static int check_opts(const struct fl_proxy_opts *o, struct fl_err *err)
+{
+	if (fl_str_empty(o->node_name))
+		return fl_err_set(err, -EINVAL, "proxy: the name of this node is missing");
+	if (fl_str_empty(o->run_dir))
+		return fl_err_set(err, -EINVAL, "proxy: the run directory is missing");
+	return 0;
+}
+
+int fl_proxy_run(const struct fl_proxy_opts *opts, struct fl_err *err)
+{
+	AUTO(end) struct proxy p = {.opts = opts};
+	struct fl_proxy_backend_config cfg = {
+	    .service_cidrs = {opts->service_cidrs[0], opts->service_cidrs[1]},
+	    .pod_cidrs = {opts->pod_cidrs[0], opts->pod_cidrs[1]},
+	    .n_service_cidrs = opts->n_service_cidrs,
+	    .n_pod_cidrs = opts->n_pod_cidrs,
+	    .masquerade_all = opts->masquerade_all,
+	};
+
+	int rc = check_opts(opts, err);
+	if (rc < 0)
+		return rc;
+	p.ops = fl_proxy_backend_find(opts->mode, err);
+	if (!p.ops)
+		return -EINVAL;
+	rc = p.ops->open(&cfg, &p.backend, err);
+	if (rc == 0)
+		rc = fl_proxy_host_sysctls(opts, err);
+	if (rc < 0)
+		return rc;
+	set_routes(&p);
+	p.core = fl_proxy_core_new(
+	    &(struct fl_proxy_core_opts){.node_name = opts->node_name, .ops = p.ops, .backend = p.backend});
+	rc = start_handles(&p, err);
+	if (rc == 0)
+		rc = start_informers(&p, err);
+	if (rc < 0)
+		return rc;
+	uv_run(&p.loop, UV_RUN_DEFAULT);
+	return 0;
+}
+
+int fl_proxy_cleanup(const struct fl_proxy_opts *opts, struct fl_err *err)
+{
+	const struct fl_proxy_backend_ops *ops = fl_proxy_backend_find(opts->mode, err);
+
+	if (!ops)
+		return -EINVAL;
+	int rc = ops->cleanup(err);
+	if (rc == 0)
+		rc = fl_proxy_host_cleanup(opts, err);
+	return rc;
+}
