@@ -17,7 +17,7 @@ import ssl
 import sys
 import tempfile
 
-ORDER = ["namespace", "service-defaults", "service-validation", "write", "type-changes", "endpoints", "workloads", "ingress", "identity", "read", "delete"]
+ORDER = ["namespace", "service-defaults", "service-validation", "read", "write", "type-changes", "endpoints", "workloads", "ingress", "identity", "delete"]
 MASKED = {"uid": "UID", "resourceVersion": "RV", "creationTimestamp": "TIME", "deletionTimestamp": "TIME", "lastTransitionTime": "TIME",
           "lastUpdateTime": "TIME", "time": "TIME", "continue": "CONTINUE", "firstTimestamp": "TIME", "lastTimestamp": "TIME"}
 
@@ -57,7 +57,7 @@ def mask(v, keep, key=""):
     if isinstance(v, dict):
         out = {}
         for k, x in v.items():
-            if k in ("managedFields", "selfLink"):
+            if k in ("managedFields", "selfLink", "description"):
                 continue
             if k in MASKED and isinstance(x, (str, int)) and x != "":
                 out[k] = MASKED[k]

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# sudo make check-long: what takes longer than `make check` may. Each fuzz target for FUZZ_SECONDS (60), then the crash rounds (ROUNDS, 100).
+# Ends with `N passed, N failed, N skipped`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+scripts/install-deps.sh build run test || exit 1
+passed=0
+failed=0
+verdict() { # verdict STATUS NAME
+	if [[ $1 == 0 ]]; then
+		echo "ok $2"
+		passed=$((passed + 1))
+	else
+		echo "not ok $2"
+		failed=$((failed + 1))
+	fi
+}
+
+make -j"$(nproc)" all fuzz-bins
+for t in build/fuzz/*_fuzz; do
+	name=$(basename "$t" _fuzz)
+	found=$(mktemp -d)
+	mkdir -p "build/fuzz/corpus-$name"
+	"$t" -max_total_time="${FUZZ_SECONDS:-60}" -artifact_prefix="$found/" "build/fuzz/corpus-$name" "tests/fuzz/corpus/$name" >"$found/log" 2>&1
+	status=$?
+	[[ $status == 0 ]] || { tail -n 60 "$found/log"; cp "$found"/crash-* "build/fuzz/" 2>/dev/null; }
+	verdict $status "fuzz $name ($(grep -c '^#' "$found/log") lines of progress)"
+	rm -rf "$found"
+done
+for f in tests/e2e/crash*.bats; do
+	[[ -e $f ]] || continue
+	ROUNDS=${ROUNDS:-100} bats --tap "$f"
+	verdict $? "$(basename "$f"), ${ROUNDS:-100} rounds"
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[[ $failed == 0 ]]
