@@ -224,6 +224,7 @@ void fl_yaml_write(struct fl_buf *b, const struct fl_json *j)
 	emit(&e, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1));
 	emit_node(&e, j);
 	emit(&e, &event, yaml_document_end_event_initialize(&event, 1));
+	e.yaml.open_ended = 0; // no "..." behind a literal that ends with empty lines, as in go-yaml
 	emit(&e, &event, yaml_stream_end_event_initialize(&event));
 	yaml_emitter_delete(&e.yaml);
 	fl_buf_deinit(&e.scratch);
