@@ -95,6 +95,12 @@ static void put_float(struct fl_buf *b, double f)
 		fl_buf_puts(b, signbit(f) ? "-0" : "0");
 		return;
 	}
+	if (f == trunc(f) && fabs(f) < 0x1p63) {
+		// Readers take it for an integer, so it must be the exact one. Go prints the shortest digits and zeros,
+		// which from 2^53 on name another integer.
+		put_int(b, (int64_t)f);
+		return;
+	}
 	char digits[17];
 	int exponent, n = fl_json_shortest_digits(f, digits, &exponent);
 	if (f < 0)

@@ -80,7 +80,8 @@ static FL_VEC(char *) files;
 
 static int note_file(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
-	if (kind == FTW_F && (fl_ends_with(path, ".json") || fl_ends_with(path, ".jsonl")))
+	// What the fuzzer starts from is partly broken on purpose.
+	if (kind == FTW_F && !strstr(path, "/fuzz/") && (fl_ends_with(path, ".json") || fl_ends_with(path, ".jsonl")))
 		fl_vec_push(&files, fl_strdup(path));
 	return 0;
 }

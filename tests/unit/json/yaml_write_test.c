@@ -82,8 +82,8 @@ static void text_with_marks_and_lines(void **state)
 	       "a: 'x: y'\nb: '# no'\nc: '- d'\nd: '*e'\ne: it's\nf: ' lead'\ng: 'a # b'\nh: '{x}'\n");
 	writes("{\"a\":\"one\\ntwo\\n\",\"b\":\"one\\ntwo\",\"c\":\"one\\n\\n\"}",
 	       "a: |\n  one\n  two\nb: |-\n  one\n  two\nc: |+\n  one\n\n");
-	writes("{\"a\":\"tab\\there\",\"b\":\"\\u0001\",\"c\":\"\\u00e9\xf0\x9f\x98\x80\"}",
-	       "a: \"tab\\there\"\nb: \"\\x01\"\nc: \xc3\xa9\xf0\x9f\x98\x80\n");
+	writes("{\"a\":\"tab\\there\",\"b\":\"\\u0001\",\"c\":\"\\u00e9\",\"d\":\"\xf0\x9f\x98\x80\"}",
+	       "a: \"tab\\there\"\nb: \"\\x01\"\nc: \xc3\xa9\nd: \"\\U0001F600\"\n");
 	writes("{\"x y\":1,\"true\":2,\"a: b\":3,\"\":4}", "x y: 1\n\"true\": 2\n'a: b': 3\n\"\": 4\n");
 }
 
