@@ -158,9 +158,9 @@ static void show_dynset(struct fl_buf *b, const struct expr_view *e)
 
 	fl_buf_printf(b, "%s @%s[R%u]", NAME(ops, u32(e->tb[NFTA_DYNSET_OP])),
 		      mnl_attr_get_str(e->tb[NFTA_DYNSET_SET_NAME]), reg(e->tb[NFTA_DYNSET_SREG_KEY]));
-	if (e->tb[NFTA_DYNSET_SREG_DATA])
+	if (e->tb[NFTA_DYNSET_SREG_DATA] && u32(e->tb[NFTA_DYNSET_OP]) != NFT_DYNSET_OP_DELETE)
 		fl_buf_printf(b, " = R%u", reg(e->tb[NFTA_DYNSET_SREG_DATA]));
-	if (e->tb[NFTA_DYNSET_TIMEOUT])
+	if (e->tb[NFTA_DYNSET_TIMEOUT] && be64toh(mnl_attr_get_u64(e->tb[NFTA_DYNSET_TIMEOUT])))
 		fl_buf_printf(b, " for %llu ms",
 			      (unsigned long long)be64toh(mnl_attr_get_u64(e->tb[NFTA_DYNSET_TIMEOUT])));
 }

@@ -74,7 +74,7 @@ void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id);
 struct nft_elem {
 	uint8_t set; // enum nft_set_id, for the caller
 	uint8_t key_len, data_len;
-	uint8_t key[24], data[24];
+	uint8_t key[32], data[24];
 	const char *chain, *comment;
 };
 // Writes all of list (elements of one set), in as many messages as they need.

@@ -170,7 +170,7 @@ static void render(struct round *r, const struct fl_proxy_delta *d)
 // ---- what the kernel holds
 
 struct elem_key {
-	uint8_t set, bytes[24];
+	uint8_t set, bytes[32];
 };
 
 static struct elem_key elem_key(const struct nft_elem *e)

@@ -189,7 +189,8 @@ static void add_affinity(struct nft_batch *b, const struct pick *p)
 	begin_pick(b, p);
 	find_frontend(b, f, p->shape->node_port);
 	load_client_key(b, f, key);
-	nft_expr_dynset(b, map, NFT_DYNSET_OP_DELETE, R(key), 0, 0);
+	nft_expr_lookup(b, map, R(key), R(4), true);
+	nft_expr_dynset(b, map, NFT_DYNSET_OP_DELETE, R(key), R(4), 0);
 	nft_rule_end(b);
 
 	begin_pick(b, p);
