@@ -79,7 +79,8 @@ POINTERS = {
          "deletionGracePeriodSeconds remainingItemCount controller blockOwnerDeletion gracePeriodSeconds "
          "orphanDependents automountServiceAccountToken shareProcessNamespace enableServiceLinks "
          "setHostnameAsFQDN hostUsers preemptionPolicy priority runtimeClassName hostnameOverride immutable "
-         "propagationPolicy ignoreStoreReadErrorWithClusterBreakingPotential",
+         "propagationPolicy ignoreStoreReadErrorWithClusterBreakingPotential maxSurge maxUnavailable "
+         "maxExpirationSeconds",
     "core.v1.ServiceSpec": "allocateLoadBalancerNodePorts internalTrafficPolicy ipFamilyPolicy loadBalancerClass "
                            "trafficDistribution",
     "core.v1.ServicePort": "appProtocol",
@@ -219,7 +220,8 @@ def convert(name, schema, proto, missing):
                 node["x-fairlead-proto"] = ".".join(map(str, path))
             elif name in proto:
                 missing.append(name + "." + prop)
-        if prop in pointers and node.get("type") in ("string", "integer", "boolean", "number"):
+        scalar = node.get("type") in ("string", "integer", "boolean", "number") or "intstr.IntOrString" in str(node)
+        if prop in pointers and scalar:
             node["x-fairlead-pointer"] = True
         props[prop] = node
     for prop in defaults:
