@@ -133,30 +133,65 @@ static int add_item(struct fl_informer *i, struct fl_span item, const char *kind
 	return 0;
 }
 
-static int read_page(struct fl_informer *i, struct fl_span body, struct fl_err *err)
+struct page {
+	struct fl_span kind, version, meta, items;
+};
+
+// The list's members; false when the text ends too early, so that half a list never passes for a short one.
+static bool split_page(struct fl_span body, struct page *ret)
+{
+	struct fl_scan s;
+	struct fl_span key, value;
+	*ret = (struct page){0};
+	if (!fl_scan_begin(&s, body))
+		return false;
+	while (fl_scan_next(&s, &key, &value)) {
+		if (fl_span_equals(key, "kind"))
+			ret->kind = value;
+		else if (fl_span_equals(key, "apiVersion"))
+			ret->version = value;
+		else if (fl_span_equals(key, "metadata"))
+			ret->meta = value;
+		else if (fl_span_equals(key, "items"))
+			ret->items = value;
+	}
+	return !s.broken;
+}
+
+static int read_items(struct fl_informer *i, struct fl_span items, const char *kind, const char *version,
+		      struct fl_err *err)
 {
 	AUTO(fl_buf_deinit) struct fl_buf scratch = {0};
+	struct fl_scan s;
+	struct fl_span key, item;
+	if (items.n == 4 && !memcmp(items.p, "null", 4))
+		return 0;
+	if (!fl_scan_begin(&s, items) || s.close != ']')
+		return fl_err_set(err, -EPROTO, "the list has no items");
+	while (fl_scan_next(&s, &key, &item)) {
+		int rc = add_item(i, item, kind, version, &scratch, err);
+		if (rc < 0)
+			return rc;
+	}
+	return s.broken ? fl_err_set(err, -EPROTO, "the list's items are malformed") : 0;
+}
+
+static int read_page(struct fl_informer *i, struct fl_span body, struct fl_err *err)
+{
 	char kind[128], version[128], token[4096] = "";
-	struct fl_span meta = fl_scan_member(body, "metadata"), items = fl_scan_member(body, "items"), key, item;
+	struct page p;
 	uint64_t rv;
-	if (!fl_span_text(fl_scan_member(body, "kind"), kind, sizeof(kind)) || !fl_ends_with(kind, "List") ||
-	    !fl_span_text(fl_scan_member(body, "apiVersion"), version, sizeof(version)) ||
-	    !parse_revision(fl_scan_member(meta, "resourceVersion"), &rv))
+	if (!split_page(body, &p) || !fl_span_text(p.kind, kind, sizeof(kind)) || !fl_ends_with(kind, "List") ||
+	    !fl_span_text(p.version, version, sizeof(version)) ||
+	    !parse_revision(fl_scan_member(p.meta, "resourceVersion"), &rv))
 		return fl_err_set(err, -EPROTO, "the answer is no list with a resourceVersion");
 	kind[strlen(kind) - 4] = 0;
-	struct fl_scan s;
-	if (fl_scan_begin(&s, items)) {
-		while (fl_scan_next(&s, &key, &item)) {
-			int rc = add_item(i, item, kind, version, &scratch, err);
-			if (rc < 0)
-				return rc;
-		}
-		if (s.broken)
-			return fl_err_set(err, -EPROTO, "the list's items end too early");
-	}
-	struct fl_span more = fl_scan_member(meta, "continue");
+	struct fl_span more = fl_scan_member(p.meta, "continue");
 	if (more.p && !fl_span_text(more, token, sizeof(token)))
 		return fl_err_set(err, -EPROTO, "the list's continue token is no plain string");
+	int rc = read_items(i, p.items, kind, version, err);
+	if (rc < 0)
+		return rc;
 	if (!i->page)
 		i->list_rv = rv; // of the first page: what changed during the later ones, the watch tells again
 	free(i->page);

@@ -111,9 +111,9 @@ bool fl_scan_next(struct fl_scan *s, struct fl_span *key, struct fl_span *value)
 	return true;
 }
 
-static bool key_is(struct fl_span key, const char *s)
+bool fl_span_equals(struct fl_span text, const char *s)
 {
-	return key.n == strlen(s) && memcmp(key.p, s, key.n) == 0;
+	return text.n == strlen(s) && (text.n == 0 || memcmp(text.p, s, text.n) == 0);
 }
 
 struct fl_span fl_scan_member(struct fl_span object, const char *key)
@@ -122,7 +122,7 @@ struct fl_span fl_scan_member(struct fl_span object, const char *key)
 	struct fl_span k, v;
 	if (fl_scan_begin(&s, object) && s.close == '}')
 		while (fl_scan_next(&s, &k, &v))
-			if (key_is(k, key))
+			if (fl_span_equals(k, key))
 				return v;
 	return (struct fl_span){0};
 }
@@ -159,7 +159,7 @@ static bool put_metadata(struct fl_buf *out, struct fl_span meta)
 		return false;
 	fl_buf_puts(out, out->data[out->len - 1] == '{' ? "\"metadata\":{" : ",\"metadata\":{");
 	while (fl_scan_next(&s, &k, &v))
-		if (!key_is(k, "managedFields"))
+		if (!fl_span_equals(k, "managedFields"))
 			put_member(out, k.p, k.n, v);
 	fl_buf_putc(out, '}');
 	return !s.broken;
@@ -172,11 +172,11 @@ bool fl_scan_slim(struct fl_buf *out, struct fl_span object, const char *kind, c
 	if (!fl_scan_begin(&s, object) || s.close != '}')
 		return false;
 	while (fl_scan_next(&s, &k, &v)) {
-		if (key_is(k, "kind"))
+		if (fl_span_equals(k, "kind"))
 			kind_span = v;
-		else if (key_is(k, "apiVersion"))
+		else if (fl_span_equals(k, "apiVersion"))
 			version = v;
-		else if (key_is(k, "metadata"))
+		else if (fl_span_equals(k, "metadata"))
 			meta = v;
 	}
 	if (s.broken || !meta.p)
@@ -194,7 +194,7 @@ bool fl_scan_slim(struct fl_buf *out, struct fl_span object, const char *kind, c
 		return false;
 	fl_scan_begin(&s, object);
 	while (fl_scan_next(&s, &k, &v))
-		if (!key_is(k, "kind") && !key_is(k, "apiVersion") && !key_is(k, "metadata"))
+		if (!fl_span_equals(k, "kind") && !fl_span_equals(k, "apiVersion") && !fl_span_equals(k, "metadata"))
 			put_member(out, k.p, k.n, v);
 	fl_buf_putc(out, '}');
 	return true;

@@ -21,11 +21,13 @@ struct fl_scan {
 
 // Begins a walk over the members of an object or the elements of an array. False when `text` is neither.
 bool fl_scan_begin(struct fl_scan *s, struct fl_span text);
-// The next member; `key` is empty in an array, and raw (escapes not resolved). False at the end, or with s->broken.
+// The next member; `key` (without its quotes, escapes not resolved) is
+// empty in an array. False at the end, or with s->broken.
 bool fl_scan_next(struct fl_scan *s, struct fl_span *key, struct fl_span *value);
 
 // The value of a member of an object; {NULL, 0} when absent.
 struct fl_span fl_scan_member(struct fl_span object, const char *key);
+bool fl_span_equals(struct fl_span text, const char *s); // the same bytes: for keys
 // Equal to the JSON string of `s`, for strings without escapes.
 bool fl_span_is(struct fl_span raw, const char *s);
 // The inside of a string without escapes, as a C string in `buf`; false when it is none or too long.
