@@ -36,6 +36,7 @@ alone() {
 	printf '%s\0' "${headers[@]}" | xargs -0 -P "$jobs" -I{} "${each_cmd[@]}" {} /dev/null
 }
 tidy() {
+	# shellcheck disable=SC2016 # the inner shell expands it
 	local each_cmd=(sh -c 'clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>/dev/null' tidy)
 	each "${sources[@]}"
 }
