@@ -81,9 +81,11 @@ static struct fl_json *new_string(struct loader *l, const yaml_event_t *event)
 static int binary(struct loader *l, const yaml_event_t *event, struct fl_json **ret)
 {
 	AUTO(fl_buf_deinit) struct fl_buf bytes = {0};
+	AUTO(fl_buf_deinit) struct fl_buf text = {0};
 	if (!fl_base64_decode(&bytes, (const char *)event->data.scalar.value, event->data.scalar.length))
 		return fail(l, -EINVAL, event->start_mark, "!!binary value contains invalid base64 data");
-	*ret = fl_json_new_strn(l->arena, bytes.data, bytes.len);
+	fl_yaml_mend_utf8(&text, bytes.data, bytes.len); // as in Go's way through JSON
+	*ret = fl_json_new_strn(l->arena, text.data, text.len);
 	return 0;
 }
 

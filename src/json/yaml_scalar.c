@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "json/scan.h"
 
 static bool is_one_of(const char *s, const char *const *words)
 {
@@ -150,4 +151,13 @@ enum fl_yaml_kind fl_yaml_resolve(const char *s, size_t len, struct fl_json *ret
 		return FL_YAML_FLOAT;
 	}
 	return resolve_number(s, len, ret);
+}
+
+void fl_yaml_mend_utf8(struct fl_buf *b, const char *s, size_t len)
+{
+	for (const char *end = s + len; s < end;) {
+		unsigned n = fl_json_utf8_len(s, end);
+		fl_buf_append(b, n ? s : "\xef\xbf\xbd", n ? n : 3);
+		s += n ? n : 1;
+	}
 }

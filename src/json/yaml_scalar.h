@@ -18,3 +18,6 @@ enum fl_yaml_kind fl_yaml_resolve(const char *s, size_t len, struct fl_json *ret
 
 // A number as kubectl prints it in YAML.
 void fl_yaml_write_number(struct fl_buf *b, const struct fl_json *j);
+
+// Appends s with each broken byte replaced by U+FFFD.
+void fl_yaml_mend_utf8(struct fl_buf *b, const char *s, size_t len);

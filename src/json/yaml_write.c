@@ -153,11 +153,7 @@ static const char *mend_utf8(struct emitter *e, const char *s, size_t *len)
 	if (p == end)
 		return s;
 	e->scratch.len = 0;
-	while (s < end) {
-		unsigned n = fl_json_utf8_len(s, end);
-		fl_buf_append(&e->scratch, n ? s : "\xef\xbf\xbd", n ? n : 3);
-		s += n ? n : 1;
-	}
+	fl_yaml_mend_utf8(&e->scratch, s, *len);
 	*len = e->scratch.len;
 	return e->scratch.data;
 }

@@ -85,7 +85,8 @@ static void scalars(void **state)
 	     "[true,\"yes\",\"no\",false,15,15,\"017\",1000,1.5,80,\"2001-01-01\",\"12:30\",1000]");
 	good("[!!str 5, !!str yes, !!int 5, !!float 5, !!float 1.5, !!bool on, !!null ~, !!null '', !custom 5]",
 	     "[\"5\",\"yes\",5,5,1.5,true,null,null,\"5\"]");
-	good("[!!binary aGVsbG8=, !!timestamp 2001-01-01]", "[\"hello\",\"2001-01-01\"]");
+	good("[!!binary aGVsbG8=, !!binary '', !!binary Yf8=, !!timestamp 2001-01-01]",
+	     "[\"hello\",\"\",\"a\xef\xbf\xbd\",\"2001-01-01\"]");
 	bad("!!int x", -EINVAL, "yaml: line 1: cannot decode !!str `x` as a !!int (column 1)");
 	bad("!!bool 1", -EINVAL, "yaml: line 1: cannot decode !!int `1` as a !!bool (column 1)");
 	bad("!!int 1.5", -EINVAL, "yaml: line 1: cannot decode !!float `1.5` as a !!int (column 1)");
