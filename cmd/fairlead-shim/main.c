@@ -10,8 +10,9 @@
 //   RUNTIME start -> "started PID NS\n" on fd 3 -> copies stdout, stderr -> LOG (CRI format, rotated)
 //   the container ends (we are its subreaper) -> RUNTIME delete -> `exit` -> end
 //
-// Who asks whether a shim lives looks for the POSIX lock on DIR/lock, which also tells its pid; the node waits on a
-// pidfd. Killing the shim is never needed: it ends after its container. It ignores the signals of terminals.
+// Who asks whether a shim lives tries the flock on DIR/lock: the node took it before it started the shim and handed it
+// over as fd 4, so that there is no moment without. The pid stands in the file; the node waits on a pidfd. Killing the
+// shim is never needed: it ends after its container. It ignores the signals of terminals.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,6 +33,7 @@
 #include "node/crilog.h"
 
 #define STATUS_FD     3
+#define LOCK_FD       4
 #define LOGS_KEPT     4    // rotated files beside the current one (kubelet: containerLogMaxFiles 5)
 #define DRAIN_MS      2000 // after the container's end, for a pipe that something still holds
 #define EXIT_NO_START 128  // what Kubernetes shows for a container that could not be started
@@ -353,8 +355,8 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int lock_fd, null_fd;
+	char pid[16];
+	int null_fd;
 	sigset_t chld;
 
 	if (argc != 8 || chdir(argv[1]) < 0)
@@ -379,9 +381,10 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 3; i++)
 		dup2(null_fd, i);
 	s.signal_fd = signalfd(-1, &chld, SFD_NONBLOCK | SFD_CLOEXEC);
-	lock_fd = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (lock_fd < 0 || fcntl(lock_fd, F_SETLK, &lock) < 0)
-		return 3; // another shim has this container
+	fcntl(LOCK_FD, F_SETFD, FD_CLOEXEC);
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (pwrite(LOCK_FD, pid, strlen(pid), 0) < 0)
+		return 3;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L) < 0)
 		return 3;
 	log_open();

@@ -359,7 +359,7 @@ static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 int fl_oci_config(struct fl_arena *a, const struct fl_oci_opts *o, struct fl_json **ret, struct fl_err *err)
 {
 	struct fl_json *c = fl_json_new(a, FL_JSON_OBJECT), *root;
-	struct identity id;
+	struct identity id = {0};
 	int rc = find_identity(o, &id, err);
 
 	if (rc < 0)
