@@ -361,7 +361,7 @@ void fl_http_server_stop(struct fl_http_server *s, unsigned grace_ms, void (*don
 	s->listeners.n = 0;
 	for (struct fl_conn *c = TAILQ_FIRST(&s->conns), *following; c; c = following) {
 		following = TAILQ_NEXT(c, all);
-		if (c->state == FL_CONN_HANDSHAKE) {
+		if (!c->codec) { // in its handshake, or after a failed one
 			fl_conn_kill(c, false);
 			continue;
 		}

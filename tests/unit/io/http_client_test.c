@@ -54,8 +54,8 @@ int main(void)
 {
 	make_pki();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_requests),
-		cmocka_unit_test(tls_requests),
+	    cmocka_unit_test(plain_requests),
+	    cmocka_unit_test(tls_requests),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	free_pki();

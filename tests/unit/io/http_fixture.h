@@ -245,7 +245,8 @@ static inline void raw_open(struct fixture *f, struct raw *w)
 	w->paused = paused;
 	uv_tcp_init(&f->loop, &w->tcp);
 	w->tcp.data = w;
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(f->port), .sin_addr.s_addr = htonl(0x7f000001)};
+	struct sockaddr_in sin = {
+	    .sin_family = AF_INET, .sin_port = htons(f->port), .sin_addr.s_addr = htonl(0x7f000001)};
 	assert_int_equal(uv_tcp_connect(&w->connect, &w->tcp, (struct sockaddr *)&sin, raw_connected), 0);
 	WAIT(f, w->connected);
 }
@@ -360,8 +361,13 @@ static inline void start_call(struct fixture *f, struct fl_http_client *c, const
 	struct fl_err err = {0};
 	snprintf(url, sizeof(url), "%s%s", f->url, path);
 	const char *const headers[] = {"Content-Type: text/x-test", NULL};
-	struct fl_http_call_opts o = {
-	    .method = method, .url = url, .headers = headers, .body = body, .body_len = len, .on_done = answer_done, .arg = a};
+	struct fl_http_call_opts o = {.method = method,
+				      .url = url,
+				      .headers = headers,
+				      .body = body,
+				      .body_len = len,
+				      .on_done = answer_done,
+				      .arg = a};
 	if (stream)
 		o.on_data = answer_data;
 	answer_reset(a);

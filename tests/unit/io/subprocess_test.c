@@ -82,8 +82,8 @@ static void passes_environment_directory_and_input(void **state)
 {
 	AUTO(free_result) struct result r = {0};
 	const char *const env[] = {"PATH=/usr/bin:/bin", "A=b c", NULL};
-	sh("pwd; echo \"$A\"; cat", &(struct fl_subprocess_opts){.env = env, .cwd = "/usr", .input = "in\n", .input_len = 3},
-	   &r);
+	sh("pwd; echo \"$A\"; cat",
+	   &(struct fl_subprocess_opts){.env = env, .cwd = "/usr", .input = "in\n", .input_len = 3}, &r);
 	assert_string_equal(r.out.data, "/usr\nb c\nin\n");
 	sh("cat", &(struct fl_subprocess_opts){0}, &r); // stdin is /dev/null
 	assert_string_equal(r.out.data, "");

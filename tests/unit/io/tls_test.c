@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handshakes with our server: who a client proves to be, and which handshakes are refused.
+#include "http_fixture.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+static void expect_user(const struct fl_pki_cert *cert, const char *want)
+{
+	struct fixture f;
+	struct answer a = {0};
+	setup_with(&f, true, NULL);
+	struct fl_http_client *c = new_client(&f, cert);
+	call(&f, c, "GET", "/who", NULL, 0, &a);
+	if (want) {
+		if (a.rc)
+			fail_msg("%s", a.err.text);
+		assert_string_equal(a.body.data, want);
+	} else {
+		assert_true(a.rc < 0);
+		assert_int_equal(f.n_handled, 0);
+	}
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void a_certificate_gives_user_and_groups(void **state)
+{
+	expect_user(&pki.admin, "admin system:masters team-a");
+}
+
+static void no_certificate_is_nobody(void **state)
+{
+	expect_user(NULL, "nobody");
+}
+
+static void a_foreign_certificate_ends_the_handshake(void **state)
+{
+	expect_user(&pki.stranger, NULL);
+}
+
+static void a_server_certificate_is_no_client_certificate(void **state)
+{
+	expect_user(&pki.server, NULL);
+}
+
+// The admin's certificate, signed again with an end in the past.
+static char *expired_pem(void)
+{
+	BIO *b = BIO_new_mem_buf(pki.admin.cert_pem, -1), *k = BIO_new_mem_buf(pki.ca.key_pem, -1);
+	X509 *x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(k, NULL, NULL, NULL);
+	X509_gmtime_adj(X509_getm_notAfter(x), -10);
+	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+	BIO *out = BIO_new(BIO_s_mem());
+	PEM_write_bio_X509(out, x);
+	char *p;
+	long n = BIO_get_mem_data(out, &p);
+	char *pem = fl_strndup(p, (size_t)n);
+	BIO_free(b);
+	BIO_free(k);
+	BIO_free(out);
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return pem;
+}
+
+static void an_expired_certificate_ends_the_handshake(void **state)
+{
+	AUTO_FREE char *pem = expired_pem();
+	struct fl_pki_cert old = {.cert_pem = pem, .key_pem = pki.admin.key_pem};
+	expect_user(&old, NULL);
+}
+
+static void a_certificate_can_be_required(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	setup_with(&f, true, NULL);
+	SSL_CTX *strict = server_ctx(true);
+	fl_http_server_set_tls(f.server, strict); // for new handshakes
+	SSL_CTX_free(strict);
+	struct fl_http_client *without = new_client(&f, NULL), *with = new_client(&f, &pki.admin);
+	call(&f, without, "GET", "/who", NULL, 0, &a);
+	assert_true(a.rc < 0);
+	call(&f, with, "GET", "/who", NULL, 0, &a);
+	assert_int_equal(a.rc, 0);
+	answer_reset(&a);
+	fl_http_client_free(&without);
+	fl_http_client_free(&with);
+	teardown(&f);
+}
+
+static void the_client_checks_the_server(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	struct fl_err err = {0};
+	struct fl_http_client *c = NULL;
+	setup_with(&f, true, NULL);
+	struct fl_http_client_opts o = {.ca_pem = pki.stranger_ca.cert_pem};
+	assert_int_equal(fl_http_client_new(&f.loop, &o, &c, &err), 0);
+	call(&f, c, "GET", "/who", NULL, 0, &a);
+	assert_int_equal(a.rc, -EKEYREJECTED);
+	fl_http_client_free(&c);
+
+	o = (struct fl_http_client_opts){.ca_pem = pki.ca.cert_pem, .tls_server_name = "kubernetes.default"};
+	assert_int_equal(fl_http_client_new(&f.loop, &o, &c, &err), 0);
+	call(&f, c, "GET", "/who", NULL, 0, &a);
+	if (a.rc)
+		fail_msg("%s", a.err.text);
+	fl_http_client_free(&c);
+
+	o.tls_server_name = "wrong.example";
+	assert_int_equal(fl_http_client_new(&f.loop, &o, &c, &err), 0);
+	call(&f, c, "GET", "/who", NULL, 0, &a);
+	assert_int_equal(a.rc, -EKEYREJECTED);
+	fl_http_client_free(&c);
+
+	o = (struct fl_http_client_opts){.insecure_skip_verify = true};
+	assert_int_equal(fl_http_client_new(&f.loop, &o, &c, &err), 0);
+	call(&f, c, "GET", "/who", NULL, 0, &a);
+	assert_int_equal(a.rc, 0);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void plain_text_to_a_tls_port_is_told_so(void **state)
+{
+	struct fixture f;
+	struct raw w = {0};
+	setup_with(&f, true, NULL);
+	raw_open(&f, &w);
+	raw_send(&w, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	WAIT(&f, w.eof);
+	assert_true(raw_has(&w, "400 Bad Request"));
+	raw_close(&f, &w);
+	raw_open(&f, &w);
+	raw_send(&w, "\x16\x03\x01\x00\x05garbage that is no client hello at all");
+	WAIT(&f, w.eof);
+	assert_int_equal(f.n_handled, 0);
+	raw_close(&f, &w);
+	teardown(&f);
+}
+
+static void bad_material_is_refused(void **state)
+{
+	struct fl_err err = {0};
+	SSL_CTX *ctx = NULL;
+	assert_true(fl_tls_server_ctx("x", pki.server.key_pem, NULL, false, &ctx, &err) < 0);
+	assert_true(fl_tls_server_ctx(pki.server.cert_pem, "x", NULL, false, &ctx, &err) < 0);
+	assert_true(fl_tls_server_ctx(pki.server.cert_pem, pki.admin.key_pem, NULL, false, &ctx, &err) < 0);
+	assert_true(fl_tls_server_ctx(pki.server.cert_pem, pki.server.key_pem, "x", false, &ctx, &err) < 0);
+	assert_null(ctx);
+	assert_true(strlen(err.text) > 0);
+}
+
+int main(void)
+{
+	make_pki();
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_certificate_gives_user_and_groups),
+	    cmocka_unit_test(no_certificate_is_nobody),
+	    cmocka_unit_test(a_foreign_certificate_ends_the_handshake),
+	    cmocka_unit_test(a_server_certificate_is_no_client_certificate),
+	    cmocka_unit_test(an_expired_certificate_ends_the_handshake),
+	    cmocka_unit_test(a_certificate_can_be_required),
+	    cmocka_unit_test(the_client_checks_the_server),
+	    cmocka_unit_test(plain_text_to_a_tls_port_is_told_so),
+	    cmocka_unit_test(bad_material_is_refused),
+	};
+	int rc = cmocka_run_group_tests(tests, NULL, NULL);
+	free_pki();
+	return rc;
+}
