@@ -46,7 +46,7 @@ void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json
 		fl_json_remove(obj, "status");
 	fl_schema_default(fl_kind_schema(k), a, obj);
 	if (k->hooks->set_defaults)
-		k->hooks->set_defaults(a, obj, old);
+		k->hooks->set_defaults(a, obj, old, subresource ? subresource : "");
 }
 
 void fl_kind_precheck(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,

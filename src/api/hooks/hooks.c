@@ -6,6 +6,17 @@
 #include "base/str.h"
 
 static const struct fl_kind_hooks *const all[] = {
+    &fl_hooks_configmap,
+    &fl_hooks_deployment,
+    &fl_hooks_endpoints,
+    &fl_hooks_endpointslice,
+    &fl_hooks_event,
+    &fl_hooks_event_view,
+    &fl_hooks_lease,
+    &fl_hooks_namespace,
+    &fl_hooks_node,
+    &fl_hooks_pod,
+    &fl_hooks_replicaset,
     &fl_hooks_service,
     NULL,
 };

@@ -5,4 +5,15 @@
 
 #include "api/kind.h"
 
+extern const struct fl_kind_hooks fl_hooks_configmap;
+extern const struct fl_kind_hooks fl_hooks_deployment;
+extern const struct fl_kind_hooks fl_hooks_endpoints;
+extern const struct fl_kind_hooks fl_hooks_endpointslice;
+extern const struct fl_kind_hooks fl_hooks_event;
+extern const struct fl_kind_hooks fl_hooks_event_view;
+extern const struct fl_kind_hooks fl_hooks_lease;
+extern const struct fl_kind_hooks fl_hooks_namespace;
+extern const struct fl_kind_hooks fl_hooks_node;
+extern const struct fl_kind_hooks fl_hooks_pod;
+extern const struct fl_kind_hooks fl_hooks_replicaset;
 extern const struct fl_kind_hooks fl_hooks_service;

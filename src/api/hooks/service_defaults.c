@@ -174,7 +174,8 @@ static void drop_unused(struct fl_json *spec, const struct fl_json *old)
 		drop_if_same(spec, old, "externalTrafficPolicy");
 }
 
-void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old)
+void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
+			     const char *subresource)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
 	const struct fl_json *old_spec = fl_json_get(old, "spec");

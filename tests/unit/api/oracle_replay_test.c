@@ -26,24 +26,10 @@ static const char *const files[] = {
 
 // What is decided before or after these rules, by handler, admission, allocator or store.
 static const char *const elsewhere[] = {
-    "nodePort out of range",
-    "nodePort taken",
-    "clusterIP taken",
-    "clusterIP out of range",
-    "many wrong at once",
-    "no name",
-    "wrong kind",
-    "wrong version",
-    "namespace mismatch",
-    "name mismatch",
-    "uid mismatch",
-    "stale update",
-    "create again",
-    "quota",
-    "bad dryRun",
-    "strategic merge add port",
-    "patch missing object",
-    "patch unknown type",
+    "nodePort out of range", "nodePort taken", "clusterIP taken", "clusterIP out of range",
+    "many wrong at once",    "no name",        "wrong kind",      "wrong version",
+    "namespace mismatch",    "name mismatch",  "uid mismatch",    "stale update",
+    "create again",          "bad dryRun",     "generateName",
 };
 
 struct world {
@@ -200,6 +186,15 @@ static void expect_refusal(struct world *w, const struct target *t, const char *
 	struct fl_status s = fl_status_invalid(a, t->kind->group, t->kind->kind, object, causes);
 	const struct fl_json *got = fl_status_tree(a, &s);
 
+	// Kubernetes follows this one with a diff of Go structs, we with the names of the fields.
+	if (fl_streq(name, "pod immutable")) {
+		const char *x = fl_json_str(got, "message"), *y = fl_json_str(want, "message");
+		size_t n = strcspn(y, "\n");
+
+		if (strncmp(x, y, n + 1) != 0)
+			differs(w, "%s: refused with %s", name, x);
+		return;
+	}
 	if (!fl_json_equal(got, want))
 		differs(w, "%s: refused with\n%s\nbut recorded is\n%s", name, text_of(a, got), text_of(a, want));
 }

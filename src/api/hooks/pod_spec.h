@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pod's spec, wherever it stands: in a Pod or in the template of a workload. Every kind with a template uses these.
+#pragma once
+
+#include "api/kind.h"
+
+// Defaults that depend on other fields: imagePullPolicy by tag, host ports on the host's network, an emptyDir for a
+// volume without source. (k8s: SetDefaults_PodSpec, SetDefaults_Container, SetDefaults_Volume)
+void fl_pod_spec_set_defaults(struct fl_arena *a, struct fl_json *spec);
+// `field` is the path of the spec. (k8s: ValidatePodSpec)
+void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
+// containers, initContainers, volumes; parts of the above.
+void fl_pod_containers_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
+void fl_pod_volumes_validate(struct fl_causes *c, const char *field, const struct fl_json *volumes);
+
+// The template of a workload that keeps its pods running: labels match the selector, restartPolicy Always.
+// (k8s: ValidatePodTemplateSpecForReplicaSet)
+void fl_pod_template_validate(struct fl_causes *c, const char *field, const struct fl_json *template,
+			      const struct fl_json *selector);
+
+// "BestEffort", "Burstable" or "Guaranteed". (k8s: GetPodQOS)
+const char *fl_pod_qos(const struct fl_json *spec);
+
+// Cells of every workload: names of the containers, their images.
+void fl_cells_containers(struct fl_arena *a, struct fl_json *cells, const struct fl_json *template);
