@@ -16,12 +16,12 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "base/vec.h"
-#include "json/number.h"
 #include "json/yaml_scalar.h"
 
-#define INDEX_FROM 16
-#define TAG(name)  "tag:yaml.org,2002:" name
+#define INDEX_FROM     16
+#define MAX_DIRECTIVES 64
+#define MAX_WORK       (64 * 1024 * 1024) // about half a second
+#define TAG(name)      "tag:yaml.org,2002:" name
 
 // The containers around the node being built, innermost first: for paths in reports.
 struct frame {
@@ -44,6 +44,8 @@ struct loader {
 	struct fl_map anchors; // name -> struct anchor, in the arena
 	size_t alias_bytes;
 	unsigned depth, max_depth;
+	unsigned flow_depth;
+	size_t work; // events, each times the flow collections around it
 };
 
 static int build(struct loader *l, yaml_event_t *event, const struct frame *up, struct fl_json **ret);
@@ -61,6 +63,10 @@ __attribute__((format(printf, 4, 5), cold)) static int fail(struct loader *l, in
 
 static int next(struct loader *l, yaml_event_t *event)
 {
+	// libyaml walks all open flow collections at each token: 3 MB within 500 brackets would take seconds.
+	l->work += l->flow_depth;
+	if (l->work > MAX_WORK)
+		return fail(l, -E2BIG, l->yaml.mark, "document is nested too deeply for its size");
 	if (yaml_parser_parse(&l->yaml, event))
 		return 0;
 	if (l->yaml.error == YAML_MEMORY_ERROR)
@@ -393,21 +399,22 @@ static int build(struct loader *l, yaml_event_t *event, const struct frame *up, 
 		rc = build_scalar(l, event, &j);
 		break;
 	case YAML_SEQUENCE_START_EVENT:
-	case YAML_MAPPING_START_EVENT:
+	case YAML_MAPPING_START_EVENT: {
 		rc = enter(l, event);
 		if (rc < 0)
 			return rc;
-		if (event->type == YAML_SEQUENCE_START_EVENT) {
-			anchor = open_anchor(l, event->data.sequence_start.anchor);
-			j = fl_json_new(l->arena, FL_JSON_ARRAY);
-			rc = build_sequence(l, up, j);
-		} else {
-			anchor = open_anchor(l, event->data.mapping_start.anchor);
-			j = fl_json_new(l->arena, FL_JSON_OBJECT);
-			rc = build_mapping(l, up, j);
-		}
+		bool sequence = event->type == YAML_SEQUENCE_START_EVENT;
+		bool flow = sequence ? event->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE
+				     : event->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
+		anchor =
+		    open_anchor(l, sequence ? event->data.sequence_start.anchor : event->data.mapping_start.anchor);
+		j = fl_json_new(l->arena, sequence ? FL_JSON_ARRAY : FL_JSON_OBJECT);
+		l->flow_depth += flow;
+		rc = sequence ? build_sequence(l, up, j) : build_mapping(l, up, j);
+		l->flow_depth -= flow;
 		l->depth--;
 		break;
+	}
 	default:
 		return fail(l, -EINVAL, event->start_mark, "unexpected event %d", (int)event->type);
 	}
@@ -447,15 +454,28 @@ static int build_document(struct loader *l, struct fl_json **ret)
 	}
 }
 
+// libyaml compares each %TAG directive with all before it: three megabytes of them would take a minute.
+static bool has_many_directives(const char *text, size_t len)
+{
+	unsigned n = 0;
+	for (const char *p = text, *end = text + len; (p = memmem(p, (size_t)(end - p), "%TAG", 4)); p += 4)
+		if ((p == text || p[-1] == '\n' || p[-1] == '\r') && ++n > MAX_DIRECTIVES)
+			return true;
+	return false;
+}
+
 int fl_yaml_parse(struct fl_arena *a, const char *text, size_t len, const struct fl_json_parse_opts *opts,
 		  struct fl_json **ret, struct fl_err *err)
 {
 	struct loader l = {.arena = a, .opts = opts, .err = err};
 	l.max_depth =
 	    opts && opts->max_depth && opts->max_depth < FL_MAX_JSON_DEPTH ? opts->max_depth : FL_MAX_JSON_DEPTH;
+	text = text ? text : "";
+	if (has_many_directives(text, len))
+		return fl_err_set(err, -E2BIG, "yaml: document contains excessive %%TAG directives");
 	if (!yaml_parser_initialize(&l.yaml))
 		return fl_err_set(err, -ENOMEM, "yaml: out of memory");
-	yaml_parser_set_input_string(&l.yaml, (const unsigned char *)(text ? text : ""), len);
+	yaml_parser_set_input_string(&l.yaml, (const unsigned char *)text, len);
 	struct fl_json *root;
 	int rc = build_document(&l, &root);
 	yaml_parser_delete(&l.yaml);

@@ -168,6 +168,43 @@ static void aliases_are_bounded(void **state)
 	assert_true(arena.total < 64u << 20);
 }
 
+static void directives_are_bounded(void **state)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	for (int i = 0; i < 65; i++) {
+		struct fl_json *j;
+		struct fl_err err = {0};
+		fl_buf_printf(&b, "%%TAG !%d! tag:example.com,2000:\n", i);
+		size_t len = b.len;
+		fl_buf_puts(&b, "--- !1!x '%TAG'\n");
+		assert_int_equal(fl_yaml_parse(&arena, b.data, b.len, NULL, &j, &err), i == 0   ? -EINVAL
+										       : i < 64 ? 0
+												: -E2BIG);
+		b.len = len;
+	}
+}
+
+static void deep_flow_is_bounded_by_size(void **state)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct fl_json *j;
+	struct fl_err err = {0};
+	for (int i = 0; i < 400; i++)
+		fl_buf_putc(&b, '[');
+	for (int i = 0; i < 200000; i++)
+		fl_buf_puts(&b, "1,");
+	assert_int_equal(fl_yaml_parse(&arena, b.data, b.len, NULL, &j, &err), -E2BIG);
+	assert_non_null(strstr(err.text, "document is nested too deeply for its size"));
+	b.len = 0;
+	for (int i = 0; i < 20; i++)
+		fl_buf_putc(&b, '[');
+	for (int i = 0; i < 200000; i++)
+		fl_buf_puts(&b, "1,");
+	for (int i = 0; i < 20; i++)
+		fl_buf_putc(&b, ']');
+	assert_int_equal(fl_yaml_parse(&arena, b.data, b.len, NULL, &j, &err), 0);
+}
+
 static void depth_is_bounded(void **state)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
@@ -252,10 +289,20 @@ static void no_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(a_manifest),           TEST(small_documents),     TEST(scalars),
-	    TEST(names_become_strings), TEST(broken_documents),    TEST(aliases),
-	    TEST(merge_keys),           TEST(aliases_are_bounded), TEST(depth_is_bounded),
-	    TEST(repeated_names),       TEST(names_of_any_number), TEST(no_text),
+	    TEST(a_manifest),
+	    TEST(small_documents),
+	    TEST(scalars),
+	    TEST(names_become_strings),
+	    TEST(broken_documents),
+	    TEST(aliases),
+	    TEST(merge_keys),
+	    TEST(aliases_are_bounded),
+	    TEST(depth_is_bounded),
+	    TEST(repeated_names),
+	    TEST(names_of_any_number),
+	    TEST(no_text),
+	    TEST(directives_are_bounded),
+	    TEST(deep_flow_is_bounded_by_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
