@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// What outlives the proxy, and what must not: restarts, strangers' tables, other layouts, cleanup.
+#include "net_test.h"
+
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "proxy/host.h"
+#include "proxy/nft/msg.h"
+#include "proxy/nft/read.h"
+
+#define HTTP_PORTS "[{name: http, port: 8080, protocol: TCP}]"
+
+static struct net net;
+static struct feed f;
+static struct fl_proxy_backend_config cfg;
+static char run_dir[64];
+static struct fl_proxy_opts opts;
+
+static const char web[] = "kind: Service\n"
+			  "apiVersion: v1\n"
+			  "metadata: {name: web}\n"
+			  "spec:\n"
+			  "  type: NodePort\n"
+			  "  clusterIP: 10.96.0.20\n"
+			  "  sessionAffinity: ClientIP\n"
+			  "  ports: [{name: http, port: 80, protocol: TCP, nodePort: 30080}]\n";
+
+static void prepare(void)
+{
+	cfg = test_config();
+	if (!net_init(&net, false))
+		skip();
+	snprintf(run_dir, sizeof(run_dir), "/tmp/fairlead-proxy-test-%d", (int)getpid());
+	mkdir(run_dir, 0700);
+	opts = (struct fl_proxy_opts){
+	    .run_dir = run_dir,
+	    .service_cidrs = {cfg.service_cidrs[0], cfg.service_cidrs[1]},
+	    .n_service_cidrs = 2,
+	};
+	must(fl_proxy_host_sysctls(&opts, &err));
+	must(fl_proxy_host_routes(&opts, &err));
+	feed_init(&f, &cfg, "node-a");
+}
+
+static int finish(void **state)
+{
+	if (f.core) {
+		feed_deinit(&f);
+		must(fl_proxy_cleanup(&opts, &err));
+		net_deinit(&net);
+	}
+	f = (struct feed){0};
+	rmdir(run_dir);
+	return 0;
+}
+
+static int store_generation(const struct nlmsghdr *msg, void *arg)
+{
+	// One attribute follows the header: NFTA_GEN_ID, in network order like all of them.
+	memcpy(arg, (const char *)msg + sizeof(*msg) + sizeof(struct nfgenmsg) + sizeof(struct nlattr), 4);
+	return 0;
+}
+
+// Counts the transactions of this namespace: the same number twice means nothing was written in between.
+static uint32_t generation(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	AUTO(nft_batch_deinit) struct nft_batch b = {0};
+	uint32_t id = 0;
+
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	nft_msg_begin(&b, NFT_MSG_GETGEN, 0);
+	nft_msg_end(&b);
+	must(fl_netlink_talk(nl, (struct nlmsghdr *)(void *)b.buf.data, store_generation, &id, &err));
+	assert_int_not_equal(id, 0);
+	return id;
+}
+
+static void new_process(void)
+{
+	feed_deinit(&f);
+	feed_init(&f, &cfg, "node-a");
+}
+
+static void restart_writes_nothing(void **state)
+{
+	int servers[PODS];
+
+	prepare();
+	for (int i = 0; i < PODS; i++)
+		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	struct meeting before = meet(&net, net.pod[3], "10.96.0.20", 80, servers, PODS);
+	AUTO_FREE char *text = kernel_text(&f);
+	uint32_t was = generation();
+
+	new_process();
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	assert_int_equal(generation(), was);
+	AUTO_FREE char *text_after = kernel_text(&f);
+	assert_string_equal(text, text_after);
+	exchange(&before);
+	struct meeting after = meet(&net, net.pod[3], "10.96.0.20", 80, servers, PODS);
+	assert_int_equal(after.server, before.server); // its memory of clients is in the kernel too
+	part(&before);
+	part(&after);
+	for (int i = 0; i < PODS; i++)
+		close(servers[i]);
+}
+
+static void restart_catches_up(void **state)
+{
+	prepare();
+	feed_apply(&f, web);
+	feed_apply(&f, "kind: Service\n"
+		       "apiVersion: v1\n"
+		       "metadata: {name: gone}\n"
+		       "spec: {clusterIP: 10.96.0.21, ports: [{port: 80, protocol: TCP}]}\n");
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	feed_slice(&f, "gone", AF_INET, "[{port: 80, protocol: TCP}]", 0xf);
+
+	new_process(); // one Service went, one came, one changed
+	const char *fresh = "kind: Service\n"
+			    "apiVersion: v1\n"
+			    "metadata: {name: fresh}\n"
+			    "spec: {clusterIP: 10.96.0.21, ports: [{port: 80, protocol: UDP}]}\n";
+	feed_apply(&f, web);
+	feed_apply(&f, fresh);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x5);
+	AUTO_FREE char *caught_up = kernel_text(&f);
+
+	must(fl_proxy_nft_ops.cleanup(&err));
+	new_process();
+	feed_apply(&f, web);
+	feed_apply(&f, fresh);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x5);
+	AUTO_FREE char *from_nothing = kernel_text(&f);
+	assert_string_equal(caught_up, from_nothing);
+}
+
+static void removed_table_comes_back(void **state)
+{
+	struct fl_err e = {0};
+
+	prepare();
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+	AUTO_FREE char *before = kernel_text(&f);
+	assert_int_equal(fl_proxy_nft_ops.check(f.backend, &e), 0);
+	must(fl_proxy_nft_ops.cleanup(&err)); // a stranger's flush
+	assert_int_equal(fl_proxy_nft_ops.check(f.backend, &e), -ESTALE);
+	fl_proxy_core_resync(f.core);
+	feed_sync(&f);
+	AUTO_FREE char *after = kernel_text(&f);
+	assert_string_equal(before, after);
+	assert_int_equal(fl_proxy_nft_ops.check(f.backend, &e), 0);
+
+	// The same, found by a change that does not fit any more.
+	must(fl_proxy_nft_ops.cleanup(&err));
+	feed_apply(&f, "kind: Service\n"
+		       "apiVersion: v1\n"
+		       "metadata: {name: more}\n"
+		       "spec: {clusterIP: 10.96.0.21, ports: [{port: 80, protocol: TCP}]}\n");
+	assert_int_equal(fl_proxy_core_sync(f.core, &e), -ENOENT);
+	assert_true(fl_proxy_core_dirty(f.core));
+	feed_sync(&f);
+	feed_delete(&f, "Service default/more");
+	feed_sync(&f);
+	AUTO_FREE char *again = kernel_text(&f);
+	assert_string_equal(before, again);
+}
+
+// Connects without pause while rules are replaced; every attempt must succeed.
+struct knocker {
+	pthread_t thread;
+	atomic_bool stop;
+	int netns, listener, knocks, failures;
+};
+
+static void *knock(void *arg)
+{
+	struct knocker *k = arg;
+
+	if (setns(k->netns, CLONE_NEWNET) < 0)
+		return NULL;
+	while (!atomic_load(&k->stop)) {
+		struct fl_ip ip = ip_of("10.96.0.20");
+		struct sockaddr_storage sa;
+		socklen_t len;
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		fl_ip_to_sockaddr(&ip, 80, &sa, &len);
+		k->knocks++;
+		if (connect(fd, (struct sockaddr *)&sa, len) < 0) {
+			k->failures++;
+		} else {
+			struct pollfd p = {.fd = k->listener, .events = POLLIN};
+
+			if (poll(&p, 1, WAIT_MS) == 1)
+				close(accept(k->listener, NULL, NULL));
+		}
+		close(fd);
+	}
+	return NULL;
+}
+
+static void other_layout_without_gap(void **state)
+{
+	struct knocker k = {0};
+
+	prepare();
+	k.netns = net.pod[3];
+	k.listener = serve(&net, net.pod[0], AF_INET, SOCK_STREAM, 8080);
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x1);
+	assert_int_equal(pthread_create(&k.thread, NULL, knock, &k), 0);
+	for (int i = 0; i < 50; i++) {
+		cfg.masquerade_all = i % 2 == 0; // other rules, so another version of the layout
+		new_process();
+		feed_apply(&f, web);
+		AUTO_FREE char *slice = slice_yaml("web", AF_INET, HTTP_PORTS, 0x1);
+		feed_apply(&f, slice);
+		feed_sync(&f);
+	}
+	atomic_store(&k.stop, true);
+	pthread_join(k.thread, NULL);
+	close(k.listener);
+	assert_int_equal(k.failures, 0);
+	assert_true(k.knocks > 0);
+}
+
+static void put_message(struct nft_batch *b, uint16_t type, const char *table, const char *chain)
+{
+	nft_msg_begin(b, type, NLM_F_CREATE);
+	nft_attr_str(b, NFTA_TABLE_NAME, table);
+	if (chain)
+		nft_attr_str(b, NFTA_CHAIN_NAME, chain);
+	nft_msg_end(b);
+}
+
+static int count_answer(const struct nlmsghdr *msg, void *arg)
+{
+	(*(int *)arg)++;
+	return 0;
+}
+
+// Messages that a dump of `type` (chains, tables) answers with.
+static int count_objects(uint16_t type)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	AUTO(nft_batch_deinit) struct nft_batch b = {0};
+	int n = 0;
+
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	nft_msg_begin(&b, type, NLM_F_DUMP);
+	nft_msg_end(&b);
+	must(fl_netlink_talk(nl, (struct nlmsghdr *)(void *)b.buf.data, count_answer, &n, &err));
+	return n;
+}
+
+static void count_our_routes(const struct fl_route *r, void *arg)
+{
+	*(int *)arg += r->protocol == FL_ROUTE_PROTOCOL && r->metric;
+}
+
+static int our_routes(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	int n = 0;
+
+	must(fl_netlink_open(NETLINK_ROUTE, &nl, &err));
+	must(fl_route_list(nl, count_our_routes, &n, &err));
+	return n;
+}
+
+static void cleanup_leaves_strangers_alone(void **state)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct nft_batch b;
+	char forwarding[8];
+
+	if (!own_netns())
+		skip();
+	cfg = test_config();
+	snprintf(run_dir, sizeof(run_dir), "/tmp/fairlead-proxy-test-%d", (int)getpid());
+	mkdir(run_dir, 0700);
+	opts = (struct fl_proxy_opts){
+	    .run_dir = run_dir, .service_cidrs = {cfg.service_cidrs[0], cfg.service_cidrs[1]}, .n_service_cidrs = 2};
+	write_sysctl("net/ipv4/ip_forward", "0");
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	nft_batch_init(&b, nl);
+	put_message(&b, NFT_MSG_NEWTABLE, "bystander", NULL);
+	put_message(&b, NFT_MSG_NEWCHAIN, "bystander", "mine");
+	must(nft_batch_send(&b, &err));
+	nft_batch_deinit(&b);
+
+	must(fl_proxy_host_sysctls(&opts, &err));
+	must(fl_proxy_host_sysctls(&opts, &err)); // a second start must not take its own value for the former one
+	must(fl_proxy_host_routes(&opts, &err));
+	must(fl_proxy_host_routes(&opts, &err));
+	assert_int_equal(our_routes(), 2);
+	must(fl_sysctl_read("net/ipv4/ip_forward", forwarding, sizeof(forwarding), &err));
+	assert_string_equal(forwarding, "1");
+	feed_init(&f, &cfg, "node-a");
+	feed_apply(&f, web);
+	feed_sync(&f);
+	assert_int_equal(count_objects(NFT_MSG_GETTABLE), 2);
+	feed_deinit(&f);
+	f = (struct feed){0};
+
+	must(fl_proxy_cleanup(&opts, &err));
+	must(fl_proxy_cleanup(&opts, &err));
+	assert_int_equal(count_objects(NFT_MSG_GETTABLE), 1);
+	assert_int_equal(count_objects(NFT_MSG_GETCHAIN), 1);
+	assert_int_equal(our_routes(), 0);
+	must(fl_sysctl_read("net/ipv4/ip_forward", forwarding, sizeof(forwarding), &err));
+	assert_string_equal(forwarding, "0");
+	assert_int_equal(rmdir(run_dir), 0); // empty: no state left
+}
+
+static void unknown_mode(void **state)
+{
+	struct fl_err e = {0};
+
+	assert_null(fl_proxy_backend_find("winkernel", &e));
+	assert_string_equal(e.text, "proxy mode \"winkernel\" is not one of: nftables");
+	assert_ptr_equal(fl_proxy_backend_find(NULL, &e), &fl_proxy_nft_ops);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_teardown(restart_writes_nothing, finish),
+	    cmocka_unit_test_teardown(restart_catches_up, finish),
+	    cmocka_unit_test_teardown(removed_table_comes_back, finish),
+	    cmocka_unit_test_teardown(other_layout_without_gap, finish),
+	    cmocka_unit_test(cleanup_leaves_strangers_alone),
+	    cmocka_unit_test(unknown_mode),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
