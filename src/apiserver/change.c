@@ -74,6 +74,9 @@ static bool is_service(const struct fl_change *c)
 
 static bool allocate(struct fl_change *c)
 {
+	fl_kind_precheck(c->kind, &c->causes, c->obj, c->old_tree, c->subresource);
+	if (c->causes.n)
+		return invalid(c);
 	if (!is_service(c) || c->subresource)
 		return true;
 	c->txn = FL_NEW(struct fl_alloc_txn);
