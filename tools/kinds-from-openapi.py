@@ -74,13 +74,18 @@ FORMATS = {
 
 # Scalar fields that are pointers in Go: absent and zero differ. "*" is every definition that has such a field.
 POINTERS = {
-    "*": "replicas revisionHistoryLimit progressDeadlineSeconds terminationGracePeriodSeconds "
+    "*": "revisionHistoryLimit progressDeadlineSeconds terminationGracePeriodSeconds "
          "activeDeadlineSeconds optional defaultMode mode expirationSeconds tolerationSeconds "
          "deletionGracePeriodSeconds remainingItemCount controller blockOwnerDeletion gracePeriodSeconds "
          "orphanDependents automountServiceAccountToken shareProcessNamespace enableServiceLinks "
          "setHostnameAsFQDN hostUsers preemptionPolicy priority runtimeClassName hostnameOverride immutable "
          "propagationPolicy ignoreStoreReadErrorWithClusterBreakingPotential maxSurge maxUnavailable "
          "maxExpirationSeconds",
+    "apps.v1.DeploymentSpec": "replicas",
+    "apps.v1.ReplicaSetSpec": "replicas",
+    "core.v1.ReplicationControllerSpec": "replicas",
+    # No pointer in Go, but a scale to nothing must not read as "not said".
+    "autoscaling.v1.ScaleSpec": "replicas",
     "core.v1.ServiceSpec": "allocateLoadBalancerNodePorts internalTrafficPolicy ipFamilyPolicy loadBalancerClass "
                            "trafficDistribution",
     "core.v1.ServicePort": "appProtocol",
