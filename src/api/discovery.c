@@ -105,8 +105,8 @@ static kinds sorted(const struct fl_registry *r)
 
 	for (unsigned i = 0; i < n; i++)
 		fl_vec_push(&ret, all[i]);
-	if (n)
-		qsort(ret.v, n, sizeof(const struct fl_kind *), by_discovery);
+	if (ret.v)
+		qsort(ret.v, ret.n, sizeof(const struct fl_kind *), by_discovery);
 	return ret;
 }
 

@@ -40,7 +40,8 @@ static int decode_message(struct decoder *d, const struct fl_schema *s, struct f
 
 static int malformed(struct decoder *d, const char *what)
 {
-	return fl_err_set(d->err, -EINVAL, "unable to decode protobuf body: %s", what);
+	fl_err_set(d->err, -EINVAL, "unable to decode protobuf body: %s", what);
+	return -EINVAL;
 }
 
 static bool is_utf8(const uint8_t *p, const uint8_t *end)
@@ -480,7 +481,7 @@ struct envelope {
 
 static int field_text(struct decoder *d, const struct fl_wire_field *f, const char **ret)
 {
-	struct fl_json *text;
+	struct fl_json *text = NULL;
 
 	if (f->type != FL_WIRE_BYTES)
 		return malformed(d, "the envelope is malformed");
