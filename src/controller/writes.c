@@ -169,6 +169,16 @@ void fl_write_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *n
 	fl_client_patch(fl_hub_client(w->hub), gvr, ns, name, subresource, type, patch, on_done, one, &one->call);
 }
 
+void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		   const char *subresource, const struct fl_json *obj, fl_write_done done, void *arg)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct write *one = add(w, gvr, subresource, ns, name, done, arg);
+	fl_json_write(&b, obj);
+	fl_client_raw(fl_hub_client(w->hub), "POST", fl_client_path(&w->arena, gvr, ns, name, subresource),
+		      "application/json", b.data, b.len, on_done, one, &one->call);
+}
+
 void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
 		     int grace_seconds, const char *propagation, fl_write_done done, void *arg)
 {

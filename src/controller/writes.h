@@ -20,6 +20,9 @@ void fl_write_update(struct fl_writes *w, const struct fl_gvr *gvr, const char *
 void fl_write_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
 		    const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_write_done done,
 		    void *arg);
+// POST to a subresource: "binding".
+void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		   const char *subresource, const struct fl_json *obj, fl_write_done done, void *arg);
 // Not there any more counts as done. `uid` must not be NULL.
 void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
 		     int grace_seconds, const char *propagation, fl_write_done done, void *arg);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/controllers.h"
+
+#include <signal.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "controller/deployment/deployment.h"
+#include "controller/endpoints/endpoints.h"
+#include "controller/hub.h"
+#include "controller/replicaset/replicaset.h"
+#include "controller/scheduler/scheduler.h"
+
+struct role {
+	uv_loop_t loop;
+	uv_signal_t term, interrupt;
+	struct fl_client *client;
+	struct fl_hub *hub;
+	struct fl_endpoints_controller *endpoints;
+	struct fl_deployment_controller *deployments;
+	struct fl_replicaset_controller *replicasets;
+	struct fl_scheduler *scheduler;
+};
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	uv_stop(s->loop);
+}
+
+static void on_synced(void *arg)
+{
+	fl_info("controllers: all caches are filled");
+}
+
+static int start(struct role *r, const struct fl_controllers_opts *opts, struct fl_err *err)
+{
+	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
+	int rc = fl_kubeconfig_load(opts->kubeconfig, NULL, &cfg, err);
+	if (rc < 0)
+		return rc;
+	rc = fl_client_new(&r->loop, &cfg, "fairlead-controllers", &r->client, err);
+	if (rc < 0)
+		return rc;
+	r->hub = fl_hub_new(r->client);
+	r->endpoints = fl_endpoints_controller_new(r->hub);
+	r->deployments = fl_deployment_controller_new(r->hub);
+	r->replicasets = fl_replicaset_controller_new(r->hub);
+	r->scheduler = fl_scheduler_new(r->hub);
+	fl_hub_on_synced(r->hub, on_synced, r);
+	return fl_hub_start(r->hub, err);
+}
+
+static void stop(struct role *r)
+{
+	fl_hub_free(&r->hub);
+	fl_scheduler_free(&r->scheduler);
+	fl_replicaset_controller_free(&r->replicasets);
+	fl_deployment_controller_free(&r->deployments);
+	fl_endpoints_controller_free(&r->endpoints);
+	fl_client_free(&r->client);
+	uv_close((uv_handle_t *)&r->term, NULL);
+	uv_close((uv_handle_t *)&r->interrupt, NULL);
+	uv_run(&r->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&r->loop);
+}
+
+int fl_controllers_run(const struct fl_controllers_opts *opts, struct fl_err *err)
+{
+	struct role r = {0};
+	uv_loop_init(&r.loop);
+	uv_signal_init(&r.loop, &r.term);
+	uv_signal_init(&r.loop, &r.interrupt);
+	uv_signal_start(&r.term, on_signal, SIGTERM);
+	uv_signal_start(&r.interrupt, on_signal, SIGINT);
+	int rc = start(&r, opts, err);
+	if (rc == 0)
+		uv_run(&r.loop, UV_RUN_DEFAULT);
+	stop(&r);
+	return rc;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// A choice counts from the moment it is made: until the watch shows the pod on its node, it stands in `assumed`, so
+// that pods created together spread. A pod that fits nowhere waits for a node to change, and for RETRY_MS.
+#include "controller/scheduler/scheduler.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "client/recorder.h"
+#include "controller/meta.h"
+#include "controller/pod.h"
+#include "controller/scheduler/fit.h"
+#include "controller/writes.h"
+
+#define CONCURRENCY 32
+#define RETRY_MS    60000
+
+struct fl_scheduler {
+	struct fl_hub *hub;
+	struct fl_workqueue *queue;
+	struct fl_recorder *recorder;
+	struct fl_map load;    // node -> number of its pods that have not ended, assumed ones included; value + 1
+	struct fl_map assumed; // pod uid -> char *: node
+	struct fl_map waiting; // key of a pod that fits nowhere -> itself
+};
+
+static size_t load_of(const struct fl_scheduler *s, const char *node)
+{
+	uintptr_t n = (uintptr_t)fl_map_get(&s->load, node);
+	return n ? n - 1 : 0;
+}
+
+static void add_load(struct fl_scheduler *s, const char *node, int by)
+{
+	size_t n = load_of(s, node);
+	if (!node[0] || (by < 0 && !n))
+		return;
+	n = by < 0 ? n - 1 : n + 1;
+	if (n)
+		fl_map_set(&s->load, node, (void *)(uintptr_t)(n + 1));
+	else
+		fl_map_del(&s->load, node);
+}
+
+static void forget_assumed(struct fl_scheduler *s, const char *uid)
+{
+	AUTO_FREE char *node = fl_map_del(&s->assumed, uid);
+	if (node)
+		add_load(s, node, -1);
+}
+
+static const char *loads(const struct fl_object *o, struct fl_arena *a)
+{
+	struct fl_pod p = o ? fl_pod_read(fl_object_tree(o, a)) : (struct fl_pod){.node = ""};
+	return o && !p.finished ? p.node : "";
+}
+
+static bool is_pending(const struct fl_json *pod)
+{
+	const struct fl_json *spec = fl_json_get(pod, "spec");
+	struct fl_pod p = fl_pod_read(pod);
+	return !p.node[0] && !p.deleting && !p.finished && !fl_json_count(fl_json_get(spec, "schedulingGates")) &&
+	       !strcmp(fl_json_str_or(spec, "schedulerName", "default-scheduler"), "default-scheduler");
+}
+
+static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *now)
+{
+	struct fl_scheduler *s = arg;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	char key[FL_KEY_LEN];
+	const struct fl_object *o = now ? now : old;
+	const char *was = loads(old, &a), *is = loads(now, &a);
+	fl_key_of(key, o);
+	if (strcmp(was, is) != 0) {
+		add_load(s, was, -1);
+		add_load(s, is, 1);
+	}
+	if (now && is_pending(fl_object_tree(now, &a))) {
+		fl_workqueue_add(s->queue, key);
+		return;
+	}
+	forget_assumed(s, o->uid);
+	fl_map_del(&s->waiting, key);
+}
+
+static bool same_for_pods(const struct fl_object *x, const struct fl_object *y)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *tx = fl_object_tree(x, &a), *ty = fl_object_tree(y, &a);
+	const struct fl_json *rx = fl_condition_find(fl_json_get(tx, "status"), "Ready"),
+			     *ry = fl_condition_find(fl_json_get(ty, "status"), "Ready"), *sx = fl_json_get(tx, "spec"),
+			     *sy = fl_json_get(ty, "spec"), *lx = fl_json_path(tx, "metadata", "labels", NULL),
+			     *ly = fl_json_path(ty, "metadata", "labels", NULL);
+	return fl_streq(fl_json_str(rx, "status"), fl_json_str(ry, "status")) &&
+	       (sx && sy ? fl_json_equal(sx, sy) : sx == sy) && (lx && ly ? fl_json_equal(lx, ly) : lx == ly);
+}
+
+static void on_node(void *arg, const struct fl_object *old, const struct fl_object *now)
+{
+	struct fl_scheduler *s = arg;
+	if (old && now && same_for_pods(old, now))
+		return;
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->waiting, &it);)
+		fl_workqueue_add(s->queue, it.key);
+}
+
+struct choice {
+	struct fl_scheduler *s;
+	struct fl_arena *a;
+	const struct fl_json *pod;
+	const char *best;
+	size_t best_load, n_nodes;
+	FL_VEC(const char *) refusals; // one a node
+};
+
+static bool consider(void *arg, const struct fl_object *o)
+{
+	struct choice *c = arg;
+	size_t load = load_of(c->s, o->name);
+	const char *refusal = fl_fit_refusal(c->a, c->pod, fl_object_tree(o, c->a), load);
+	c->n_nodes++;
+	if (refusal) {
+		fl_vec_push(&c->refusals, refusal);
+	} else if (!c->best || load < c->best_load || (load == c->best_load && strcmp(o->name, c->best) < 0)) {
+		c->best = fl_arena_strdup(c->a, o->name);
+		c->best_load = load;
+	}
+	return true;
+}
+
+static int by_text(const void *x, const void *y)
+{
+	return strcmp(*(const char *const *)x, *(const char *const *)y);
+}
+
+// "0/3 nodes are available: 1 node(s) were unschedulable, 2 Too many pods."
+static const char *explain(struct choice *c)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	if (!c->n_nodes)
+		return "no nodes available to schedule pods";
+	fl_buf_printf(&b, "0/%zu nodes are available:", c->n_nodes);
+	qsort(c->refusals.v, c->refusals.n, sizeof(*c->refusals.v), by_text);
+	for (size_t i = 0, n; i < c->refusals.n; i += n) {
+		for (n = 1; i + n < c->refusals.n && !strcmp(c->refusals.v[i], c->refusals.v[i + n]);)
+			n++;
+		fl_buf_printf(&b, "%s %zu %s", i ? "," : "", n, c->refusals.v[i]);
+	}
+	fl_buf_putc(&b, '.');
+	return fl_arena_strndup(c->a, b.data, b.len);
+}
+
+struct binding { // in the arena of the writes
+	struct fl_scheduler *s;
+	const char *ns, *name, *uid, *node;
+};
+
+static void on_bound(void *arg, int rc, const struct fl_json *answer, const struct fl_err *err)
+{
+	struct binding *b = arg;
+	const struct fl_object *pod = fl_hub_find(b->s->hub, FL_HUB_PODS, b->ns, b->name);
+	if (rc < 0)
+		forget_assumed(b->s, b->uid);
+	else if (pod && !strcmp(pod->uid, b->uid))
+		fl_recorder_event(b->s->recorder, pod, "Normal", "Scheduled", "Successfully assigned %s/%s to %s",
+				  b->ns, b->name, b->node);
+}
+
+static void bind(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const struct fl_object *pod,
+		 const char *node)
+{
+	struct fl_arena *wa = fl_writes_arena(w);
+	struct binding *b = fl_arena_alloc(wa, sizeof(*b));
+	*b = (struct binding){s, fl_arena_strdup(wa, pod->ns), fl_arena_strdup(wa, pod->name),
+			      fl_arena_strdup(wa, pod->uid), fl_arena_strdup(wa, node)};
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, o, "kind", "Binding");
+	fl_json_set_str(a, o, "apiVersion", "v1");
+	struct fl_json *m = fl_json_set_object(a, o, "metadata");
+	fl_json_set_str(a, m, "name", pod->name);
+	fl_json_set_str(a, m, "namespace", pod->ns);
+	fl_json_set_str(a, m, "uid", pod->uid);
+	struct fl_json *target = fl_json_set_object(a, o, "target");
+	fl_json_set_str(a, target, "kind", "Node");
+	fl_json_set_str(a, target, "name", node);
+	free(fl_map_set(&s->assumed, pod->uid, fl_strdup(node)));
+	add_load(s, node, 1);
+	fl_write_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
+}
+
+static void refuse(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const char *key,
+		   const struct fl_object *pod, const struct fl_json *tree, const char *why)
+{
+	char time[FL_TIME_STRLEN];
+	const struct fl_json *had = fl_condition_find(fl_json_get(tree, "status"), "PodScheduled");
+	fl_map_set(&s->waiting, key, s);
+	fl_writes_again(w, RETRY_MS);
+	fl_recorder_event(s->recorder, pod, "Warning", "FailedScheduling", "%s", why);
+	if (fl_streq(fl_json_str(had, "message"), why))
+		return;
+	struct fl_json *patch = fl_json_new(a, FL_JSON_OBJECT), *status = fl_json_set_object(a, patch, "status");
+	struct fl_json *c = fl_json_append(fl_json_set_array(a, status, "conditions"), fl_json_new(a, FL_JSON_OBJECT));
+	fl_json_set_str(a, c, "type", "PodScheduled");
+	fl_json_set_str(a, c, "status", "False");
+	if (!fl_streq(fl_json_str(had, "status"), "False"))
+		fl_json_set_str(a, c, "lastTransitionTime", fl_time_now(time));
+	fl_json_set_str(a, c, "reason", "Unschedulable");
+	fl_json_set_str(a, c, "message", why);
+	fl_write_patch(w, &fl_gvr_pods, pod->ns, pod->name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
+}
+
+static void schedule(void *arg, const char *key)
+{
+	struct fl_scheduler *s = arg;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	char ns[FL_KEY_LEN];
+	const char *name;
+	fl_key_split(key, ns, &name);
+	struct fl_writes *w = fl_writes_begin(s->hub, s->queue, key);
+	const struct fl_object *pod = fl_hub_find(s->hub, FL_HUB_PODS, ns, name);
+	struct fl_json *tree = pod ? fl_object_tree(pod, &a) : NULL;
+	if (tree && is_pending(tree) && !fl_map_get(&s->assumed, pod->uid)) {
+		struct choice c = {.s = s, .a = &a, .pod = tree};
+		fl_informer_each(fl_hub_informer(s->hub, FL_HUB_NODES), NULL, consider, &c);
+		fl_map_del(&s->waiting, key);
+		if (c.best)
+			bind(s, &a, w, pod, c.best);
+		else
+			refuse(s, &a, w, key, pod, tree, explain(&c));
+		fl_vec_deinit(&c.refusals);
+	}
+	fl_writes_end(w);
+}
+
+struct fl_scheduler *fl_scheduler_new(struct fl_hub *h)
+{
+	struct fl_scheduler *s = FL_NEW(struct fl_scheduler);
+	s->hub = h;
+	s->queue = fl_hub_queue(h, CONCURRENCY, schedule, s);
+	s->recorder = fl_recorder_new(fl_hub_client(h), "default-scheduler", NULL);
+	fl_hub_listen(h, FL_HUB_PODS, on_pod, s);
+	fl_hub_listen(h, FL_HUB_NODES, on_node, s);
+	return s;
+}
+
+void fl_scheduler_free(struct fl_scheduler **sp)
+{
+	struct fl_scheduler *s = TAKE_PTR(*sp);
+	if (!s)
+		return;
+	fl_recorder_free(&s->recorder);
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->assumed, &it);)
+		free(it.value);
+	fl_map_deinit(&s->assumed);
+	fl_map_deinit(&s->waiting);
+	fl_map_deinit(&s->load);
+	free(s);
+}

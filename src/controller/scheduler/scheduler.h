@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Controller: gives each pod without a node the node with the fewest pods among those it may run on.
+#pragma once
+
+#include "controller/hub.h"
+
+struct fl_scheduler;
+
+struct fl_scheduler *fl_scheduler_new(struct fl_hub *h);
+void fl_scheduler_free(struct fl_scheduler **s); // after the hub
