@@ -166,8 +166,8 @@ static void on_bound(void *arg, int rc, const struct fl_json *answer, const stru
 				  b->ns, b->name, b->node);
 }
 
-static void bind(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const struct fl_object *pod,
-		 const char *node)
+static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const struct fl_object *pod,
+		   const char *node)
 {
 	struct fl_arena *wa = fl_writes_arena(w);
 	struct binding *b = fl_arena_alloc(wa, sizeof(*b));
@@ -224,7 +224,7 @@ static void schedule(void *arg, const char *key)
 		fl_informer_each(fl_hub_informer(s->hub, FL_HUB_NODES), NULL, consider, &c);
 		fl_map_del(&s->waiting, key);
 		if (c.best)
-			bind(s, &a, w, pod, c.best);
+			assign(s, &a, w, pod, c.best);
 		else
 			refuse(s, &a, w, key, pod, tree, explain(&c));
 		fl_vec_deinit(&c.refusals);
