@@ -1,0 +1,610 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start and end of one container: image, configuration, shim, probes, what is kept of a run that ended. An attempt's
+// directory is complete before its shim starts; its number is the restart count, so what is on disk tells how often.
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/subprocess.h"
+#include "node/pod.h"
+
+#define MESSAGE_MAX    4096 // kubelet: of a termination message
+#define KILL_AGAIN_MS  10000
+#define CONFIG_WAIT_MS 5000
+
+char *fl_container_dir(const struct container *c, unsigned attempt)
+{
+	return fl_asprintf("%s/containers/%s/%u", c->pod->dir, c->name, attempt);
+}
+
+char *fl_container_log(const struct container *c, unsigned attempt)
+{
+	return fl_asprintf("%s/logs/%s/%u.log", c->pod->dir, c->name, attempt);
+}
+
+static char *container_id(const struct container *c, unsigned attempt)
+{
+	return fl_asprintf("%s-%s-%u", c->pod->uid, c->name, attempt);
+}
+
+void fl_run_end_clear(struct run_end *e)
+{
+	free(e->message);
+	*e = (struct run_end){0};
+}
+
+void fl_container_wait(struct container *c, const char *reason, const char *message, uint64_t delay_ms)
+{
+	char *copy = message ? fl_strdup(message) : NULL;
+
+	c->state = CONTAINER_WAITING;
+	c->wait_reason = reason;
+	free(c->wait_message);
+	c->wait_message = copy;
+	c->waits_since_ms = uv_now(c->pod->pods->o.loop);
+	c->not_before_ms = c->waits_since_ms + delay_ms;
+}
+
+void fl_container_unqueue(struct container *c)
+{
+	struct fl_pods *pods = c->pod->pods;
+
+	if (c->state != CONTAINER_QUEUED)
+		return;
+	c->state = CONTAINER_WAITING;
+	for (size_t i = 0; i < pods->queue.n; i++) {
+		if (pods->queue.v[i] == c) {
+			fl_vec_remove(&pods->queue, i);
+			break;
+		}
+	}
+	if (pods->slots && pods->queue.n)
+		fl_pod_kick(pods->queue.v[0]->pod);
+}
+
+void fl_container_release(struct container *c)
+{
+	fl_prober_stop(&c->prober);
+	fl_ctr_free(&c->ctr);
+	fl_container_unqueue(c);
+}
+
+// --- slots: how many containers may be starting at once ---
+
+static void slot_free(struct container *c)
+{
+	struct fl_pods *pods = c->pod->pods;
+
+	if (!c->has_slot)
+		return;
+	c->has_slot = false;
+	pods->slots++;
+	if (pods->queue.n)
+		fl_pod_kick(pods->queue.v[0]->pod);
+}
+
+static bool slot_take(struct container *c)
+{
+	struct fl_pods *pods = c->pod->pods;
+	bool queued = c->state == CONTAINER_QUEUED;
+
+	if (!pods->slots || (pods->queue.n && pods->queue.v[0] != c)) {
+		if (!queued)
+			fl_vec_push(&pods->queue, c);
+		c->state = CONTAINER_QUEUED;
+		return false;
+	}
+	if (queued)
+		fl_vec_remove(&pods->queue, 0);
+	pods->slots--;
+	c->has_slot = true;
+	if (pods->slots && pods->queue.n)
+		fl_pod_kick(pods->queue.v[0]->pod);
+	return true;
+}
+
+// --- while it runs ---
+
+// So that a restart of the node does not make a ready pod unready.
+static void record_ready(struct container *c)
+{
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt), *path = fl_asprintf("%s/ready", dir);
+	const char *text = fl_prober_ready(c->prober) ? "ready\n" : fl_prober_started(c->prober) ? "started\n" : "";
+	struct fl_err err = {0};
+
+	if (fl_node_file_put(path, text, strlen(text), 0600, &err) < 0)
+		fl_warn("readiness is not recorded: %s", err.text);
+}
+
+static void on_ready(void *arg, bool ready)
+{
+	struct container *c = arg;
+
+	record_ready(c);
+	fl_pod_kick(c->pod);
+}
+
+static void on_startup(void *arg)
+{
+	struct container *c = arg;
+
+	record_ready(c);
+	fl_pod_kick(c->pod);
+}
+
+static void on_failure(void *arg, enum fl_probe_use use, const char *text, bool kill, int64_t grace_s)
+{
+	struct container *c = arg;
+	struct pod *p = c->pod;
+
+	fl_pod_event(p, "Warning", "Unhealthy", "%s", text);
+	if (!kill || p->stage != POD_RUNNING)
+		return;
+	fl_pod_event(p, "Normal", "Killing", "Container %s failed %s probe, will be restarted", c->name,
+		     use == FL_PROBE_STARTUP ? "startup" : "liveness");
+	fl_container_stop(c, grace_s >= 0 ? grace_s : p->grace_s);
+	fl_pod_kick(p);
+}
+
+static void probes_start(struct container *c)
+{
+	struct pod *p = c->pod;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_FREE char *id = container_id(c, c->attempt);
+	struct fl_pod_spec spec;
+
+	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
+		return;
+	struct fl_prober_opts o = {
+	    .loop = p->pods->o.loop,
+	    .http = p->pods->http,
+	    .container = spec.containers[c->index].json,
+	    .pod_ip = p->ips[0],
+	    .runtime = p->pods->o.runtime,
+	    .runtime_root = p->pods->o.paths->runtime_root,
+	    .id = id,
+	    .was_ready = c->was_ready,
+	    .was_started = c->was_started,
+	    .on_ready = on_ready,
+	    .on_startup = on_startup,
+	    .on_failure = on_failure,
+	    .arg = c,
+	};
+	if (!c->init || c->sidecar)
+		c->prober = fl_prober_start(&o);
+	c->was_ready = c->was_started = false;
+}
+
+static void on_image_known(void *arg, int rc, const struct fl_image *image, const char *message)
+{
+	struct container *c = arg;
+
+	if (rc == 0)
+		c->image = image;
+}
+
+// The image of a container that was started by an earlier run of the node.
+static void image_recall(struct container *c)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_pod_spec spec;
+
+	if (fl_pod_spec_read(&a, fl_object_tree(c->pod->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
+		return;
+	fl_images_ensure(c->pod->pods->images, spec.containers[c->index].image, "Never", on_image_known, c);
+}
+
+static void on_started(void *arg, int64_t started_ns)
+{
+	struct container *c = arg;
+	bool found = !c->has_slot;
+
+	slot_free(c);
+	c->state = CONTAINER_RUNNING;
+	c->started_ns = started_ns;
+	c->tries = 0;
+	probes_start(c);
+	if (!found)
+		fl_pod_event(c->pod, "Normal", "Started", "Container started");
+	fl_pod_kick(c->pod);
+}
+
+// --- after it ended ---
+
+static char *termination_message(const struct container *c, unsigned attempt)
+{
+	AUTO_FREE char *dir = fl_container_dir(c, attempt), *path = fl_asprintf("%s/termination-log", dir);
+	char *text = NULL;
+	size_t len;
+
+	if (fl_file_read(path, &text, &len, NULL) < 0 || len == 0) {
+		free(text);
+		return NULL;
+	}
+	if (len > MESSAGE_MAX)
+		text[MESSAGE_MAX] = '\0';
+	return text;
+}
+
+static void run_end_set(struct container *c, const struct fl_ctr_exit *e)
+{
+	fl_run_end_clear(&c->now);
+	c->now = (struct run_end){
+	    .code = e->code,
+	    .reason = e->lost        ? "ContainerStatusUnknown"
+		      : !e->ran      ? "StartError"
+		      : e->oom       ? "OOMKilled"
+		      : e->code == 0 ? "Completed"
+				     : "Error",
+	    .message = e->message ? fl_strdup(e->message) : termination_message(c, c->attempt),
+	    .started_ns = e->started_ns,
+	    .finished_ns = e->finished_ns,
+	    .ran = e->ran,
+	    .attempt = c->attempt,
+	};
+	c->state = CONTAINER_ENDED;
+	c->terminating = false;
+	c->kill_at_ms = 0;
+	c->told_backoff = false;
+	c->ended_ms = fl_mono_ms();
+}
+
+// The file system of a run that ended is of no more use; its exit record and log are kept until the run after the next.
+static void drop_files(struct container *c, unsigned attempt)
+{
+	static const char *const parts[] = {"upper", "work", "rootfs"};
+
+	for (size_t i = 0; i < FL_COUNT(parts); i++) {
+		AUTO_FREE char *dir = fl_container_dir(c, attempt);
+
+		fl_work_remove(c->pod->pods, fl_asprintf("%s/%s", dir, parts[i]));
+	}
+	if (attempt >= 2) {
+		AUTO_FREE char *log = fl_container_log(c, attempt - 2);
+
+		fl_work_remove(c->pod->pods, fl_container_dir(c, attempt - 2));
+		fl_work_remove(c->pod->pods, TAKE_PTR(log));
+		for (int i = 1; i <= 4; i++) {
+			AUTO_FREE char *current = fl_container_log(c, attempt - 2);
+
+			fl_work_remove(c->pod->pods, fl_asprintf("%s.%d", current, i));
+		}
+	}
+}
+
+static void on_exit_of(void *arg, const struct fl_ctr_exit *e)
+{
+	struct container *c = arg;
+
+	slot_free(c);
+	fl_prober_stop(&c->prober);
+	fl_ctr_free(&c->ctr);
+	run_end_set(c, e);
+	drop_files(c, c->attempt);
+	if (!e->ran)
+		fl_pod_event(c->pod, "Warning", "Failed", "Error: %s", e->message ? e->message : "cannot be started");
+	fl_pod_kick(c->pod);
+}
+
+void fl_container_stop(struct container *c, int64_t grace_s)
+{
+	uint64_t now = uv_now(c->pod->pods->o.loop), kill_at = now + (uint64_t)(grace_s < 0 ? 0 : grace_s) * 1000;
+
+	if (c->state != CONTAINER_RUNNING)
+		return;
+	if (!c->terminating) {
+		c->terminating = true;
+		c->kill_at_ms = kill_at;
+		if (grace_s > 0)
+			fl_ctr_kill(c->ctr, SIGTERM);
+	} else if (kill_at < c->kill_at_ms) {
+		c->kill_at_ms = kill_at;
+	}
+	if (c->kill_at_ms <= now) {
+		fl_ctr_kill(c->ctr, SIGKILL);
+		c->kill_at_ms = now + KILL_AGAIN_MS;
+	}
+}
+
+// --- start ---
+
+static const struct fl_json *lookup(void *arg, bool secret, const char *name)
+{
+	const struct pod *p = arg;
+	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
+
+	return fl_map_get(&p->docs, key);
+}
+
+static int build_config(struct container *c, struct fl_arena *a, const char *dir, struct fl_json **ret,
+			struct fl_err *err)
+{
+	struct pod *p = c->pod;
+	const struct fl_pods_opts *o = &p->pods->o;
+	AUTO_FREE char *passwd_path = fl_asprintf("%s/etc/passwd", c->image->rootfs), *passwd = NULL;
+	AUTO_FREE char *net = fl_podnet_ns_path(o->paths, p->uid, "net"),
+		       *uts = fl_podnet_ns_path(o->paths, p->uid, "uts"),
+		       *ipc = fl_podnet_ns_path(o->paths, p->uid, "ipc");
+	struct fl_pod_spec spec;
+	struct fl_json *env = NULL, *argv = NULL;
+	struct fl_oci_mount *mounts = NULL;
+	unsigned n_mounts = 0;
+	int rc = fl_pod_spec_read(a, fl_object_tree(p->obj, a), &spec, err);
+
+	if (rc < 0)
+		return rc;
+	struct fl_env_source source = {
+	    .pod = &spec,
+	    .container = &spec.containers[c->index],
+	    .pod_ips = p->ips,
+	    .host_ips = o->node_ips,
+	    .n_pod_ips = p->n_ips,
+	    .n_host_ips = o->n_node_ips,
+	    .kubernetes_ip = o->kubernetes_ip,
+	    .node_cpu_milli = o->node_cpu_milli,
+	    .node_memory = o->node_memory,
+	    .lookup = lookup,
+	    .arg = p,
+	};
+	rc = fl_env_build(a, &source, c->image, &env, err);
+	if (rc == 0)
+		rc = fl_env_command(a, source.container, c->image, env, &argv, err);
+	if (rc == 0)
+		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, &mounts, &n_mounts, err);
+	if (rc < 0)
+		return rc;
+	if (fl_file_read(passwd_path, &passwd, NULL, NULL) < 0)
+		passwd = NULL;
+	struct fl_oci_opts oci = {
+	    .pod = &spec,
+	    .container = source.container,
+	    .image = c->image,
+	    .argv = argv,
+	    .env = env,
+	    .netns = p->host_network ? NULL : net,
+	    .utsns = p->host_network ? NULL : uts,
+	    .ipcns = p->host_network ? NULL : ipc,
+	    .cgroup = fl_arena_printf(a, "%s/%s/%s", o->paths->cgroup, p->uid, c->name),
+	    .termination_log = fl_arena_printf(a, "%s/termination-log", dir),
+	    .mounts = mounts,
+	    .n_mounts = n_mounts,
+	    .passwd = passwd,
+	    .may_lower_oom_score = p->pods->may_lower_oom_score,
+	    .node_memory = o->node_memory,
+	};
+	return fl_oci_config(a, &oci, ret, err);
+}
+
+static int make_dir(const struct container *c, const char *dir, const struct fl_json *config, struct fl_err *err)
+{
+	static const char *const parts[] = {"rootfs", "upper", "work"};
+	AUTO_FREE char *log = fl_container_log(c, c->attempt), *slash = NULL;
+	AUTO_FREE char *lower = fl_asprintf("%s/lower", dir), *file = fl_asprintf("%s/config.json", dir);
+	AUTO_FREE char *message = fl_asprintf("%s/termination-log", dir);
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	int rc = fl_file_remove_all(dir, err); // of a start that was not made
+
+	for (size_t i = 0; rc == 0 && i < FL_COUNT(parts); i++) {
+		AUTO_FREE char *part = fl_asprintf("%s/%s", dir, parts[i]);
+
+		rc = fl_file_mkdirs(part, 0755, err);
+	}
+	slash = fl_strdup(log);
+	*strrchr(slash, '/') = '\0';
+	if (rc == 0)
+		rc = fl_file_mkdirs(slash, 0755, err);
+	if (rc == 0 && symlink(c->image->rootfs, lower) < 0)
+		rc = fl_err_set(err, -errno, "link %s: %s", lower, strerror(errno));
+	if (rc == 0)
+		rc = fl_node_file_put(message, "", 0, 0666, err);
+	fl_json_write(&b, config);
+	if (rc == 0)
+		rc = fl_node_file_put(file, b.data, b.len, 0600, err);
+	return rc;
+}
+
+static struct fl_ctr_opts ctr_opts(struct container *c, struct fl_arena *a, const char *dir)
+{
+	const struct fl_pods_opts *o = &c->pod->pods->o;
+	AUTO_FREE char *id = container_id(c, c->attempt), *log = fl_container_log(c, c->attempt);
+
+	return (struct fl_ctr_opts){
+	    .loop = o->loop,
+	    .paths = o->paths,
+	    .runtime = o->runtime,
+	    .dir = dir,
+	    .id = fl_arena_strdup(a, id),
+	    .cgroup = fl_arena_printf(a, "%s/%s/%s", o->paths->cgroup, c->pod->uid, c->name),
+	    .log = fl_arena_strdup(a, log),
+	    .on_started = on_started,
+	    .on_exit = on_exit_of,
+	    .arg = c,
+	};
+}
+
+static void start(struct container *c)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt);
+	struct fl_json *config = NULL;
+	struct fl_ctr_opts o = ctr_opts(c, &a, dir);
+	struct fl_err err = {0};
+	const char *reason = "CreateContainerConfigError";
+	int rc = build_config(c, &a, dir, &config, &err);
+
+	if (rc == 0) {
+		reason = "CreateContainerError";
+		rc = make_dir(c, dir, config, &err);
+	}
+	if (rc == 0)
+		rc = fl_ctr_start(&o, &c->ctr, &err);
+	if (rc < 0) {
+		if (!c->tries++)
+			fl_pod_event(c->pod, "Warning", "Failed", "Error: %s", err.text);
+		fl_container_wait(c, reason, err.text, CONFIG_WAIT_MS);
+		slot_free(c);
+		fl_pod_kick(c->pod);
+		return;
+	}
+	fl_run_end_clear(&c->now);
+	c->state = CONTAINER_STARTING;
+	fl_pod_event(c->pod, "Normal", "Created", "Container created");
+}
+
+static void on_image(void *arg, int rc, const struct fl_image *image, const char *message)
+{
+	struct container *c = arg;
+	struct pod *p = c->pod;
+	uint64_t delay;
+
+	if (c->state != CONTAINER_PULLING)
+		return;
+	c->state = CONTAINER_WAITING;
+	if (rc == 0) {
+		c->image = image;
+		c->tries = 0;
+		fl_pod_kick(p);
+		return;
+	}
+	delay = (uint64_t)FL_BACKOFF_FIRST_MS << (c->tries > 5 ? 5 : c->tries);
+	if (delay > FL_BACKOFF_MAX_MS)
+		delay = FL_BACKOFF_MAX_MS;
+	c->tries++;
+	fl_pod_event(p, "Warning", "Failed", "%s", message);
+	fl_pod_event(p, "Warning", "Failed", "Error: %s", rc == -EINVAL ? "InvalidImageName" : "ErrImagePull");
+	fl_container_wait(c, rc == -EINVAL ? "InvalidImageName" : "ErrImagePull", message, delay);
+	fl_pod_kick(p);
+}
+
+static void pull(struct container *c)
+{
+	struct pod *p = c->pod;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_pod_spec spec;
+
+	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
+		return;
+	const struct fl_container_spec *s = &spec.containers[c->index];
+	bool first = !c->image;
+
+	c->state = CONTAINER_PULLING;
+	fl_images_ensure(p->pods->images, s->image, s->pull_policy, on_image, c);
+	if (c->image && first)
+		fl_pod_event(p, "Normal", "Pulled", "Container image \"%s\" already present on machine", s->image);
+}
+
+void fl_container_launch(struct container *c)
+{
+	uint64_t now = uv_now(c->pod->pods->o.loop);
+
+	if (c->state == CONTAINER_WAITING && now < c->not_before_ms) {
+		if (fl_streq(c->wait_reason, "ErrImagePull") && now >= c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS) {
+			AUTO_FREE char *text = fl_asprintf("Back-off pulling image: ErrImagePull: %s", c->wait_message);
+
+			fl_container_wait(c, "ImagePullBackOff", text, c->not_before_ms - now);
+			fl_pod_event(c->pod, "Normal", "BackOff", "%s", text);
+		}
+		return;
+	}
+	if (c->state == CONTAINER_WAITING)
+		pull(c);
+	if (c->state == CONTAINER_PULLING || (c->state == CONTAINER_WAITING && now < c->not_before_ms) || !c->image)
+		return;
+	if (slot_take(c))
+		start(c);
+}
+
+// --- what an earlier run of the node left ---
+
+static int newest_attempt(const struct container *c)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/containers/%s", c->pod->dir, c->name);
+	DIR *d = opendir(path);
+	int newest = -1;
+
+	if (!d)
+		return -1;
+	for (struct dirent *e; (e = readdir(d));) {
+		unsigned long long n;
+
+		if (fl_parse_u64(e->d_name, &n) && n < 1000000000 && (int)n > newest)
+			newest = (int)n;
+	}
+	closedir(d);
+	return newest;
+}
+
+static void read_last(struct container *c)
+{
+	AUTO_FREE char *dir = NULL;
+	struct fl_ctr_exit e;
+
+	if (!c->attempt)
+		return;
+	dir = fl_container_dir(c, c->attempt - 1);
+	if (!fl_ctr_read_exit(dir, &e))
+		return;
+	c->attempt--;
+	run_end_set(c, &e);
+	c->attempt++;
+	c->last = c->now;
+	c->now = (struct run_end){0};
+	c->has_last = true;
+}
+
+static void bury(struct container *c, const char *dir, struct fl_ctr_exit *e)
+{
+	const struct fl_pods_opts *o = &c->pod->pods->o;
+	AUTO_FREE char *id = container_id(c, c->attempt), *path = fl_asprintf("%s/exit", dir), *text = NULL;
+	const char *const argv[] = {o->runtime, "--root", o->paths->runtime_root, "delete", "--force", id, NULL};
+	struct fl_err err = {0};
+	int status;
+
+	if (fl_subprocess_run(argv, 10000, &status, NULL, &err) < 0)
+		fl_warn("remains of container %s: %s", id, err.text);
+	*e = (struct fl_ctr_exit){.code = 137, .lost = true, .ran = true, .finished_ns = fl_real_ns()};
+	text = fl_asprintf("code=137\nran=1\nlost=1\nstarted=0\nfinished=%lld\n", (long long)e->finished_ns);
+	if (fl_node_file_put(path, text, strlen(text), 0600, &err) < 0)
+		fl_warn("end of container %s is not recorded: %s", id, err.text);
+}
+
+void fl_container_adopt(struct container *c)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_FREE char *dir = NULL, *ready_path = NULL, *ready = NULL, *lock = NULL;
+	int newest = newest_attempt(c);
+	struct fl_ctr_exit e;
+	struct fl_ctr_opts o;
+
+	if (newest < 0)
+		return;
+	c->attempt = (unsigned)newest;
+	image_recall(c);
+	read_last(c);
+	dir = fl_container_dir(c, c->attempt);
+	lock = fl_asprintf("%s/lock", dir);
+	if (access(lock, F_OK) < 0) { // prepared, never started
+		c->state = CONTAINER_WAITING;
+		return;
+	}
+	ready_path = fl_asprintf("%s/ready", dir);
+	if (fl_file_read(ready_path, &ready, NULL, NULL) == 0) {
+		c->was_ready = strncmp(ready, "ready", 5) == 0;
+		c->was_started = c->was_ready || strncmp(ready, "started", 7) == 0;
+	}
+	o = ctr_opts(c, &a, dir);
+	if (fl_ctr_find(&o, &c->ctr, NULL) == 0) {
+		c->state = CONTAINER_STARTING;
+		return;
+	}
+	if (!fl_ctr_read_exit(dir, &e))
+		bury(c, dir, &e);
+	run_end_set(c, &e);
+}

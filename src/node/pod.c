@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of one pod: fl_pod_kick() asks for a look; a look does whatever is due now and sets the timer for what is
+// due next. Everything that happens to a pod (object changed, container started or ended, job done, time passed) only
+// changes its state and kicks it, so the order of events never matters.
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/pod.h"
+
+#define SETUP_RETRY_MAX_MS 30000
+#define RETRY_FIRST_MS     500
+#define REFETCH_MS         2000
+
+void fl_pod_kick(struct pod *p)
+{
+	if (!p->dead && !p->pods->closing)
+		uv_timer_start(&p->timer, fl_pod_on_timer, 0, 0);
+}
+
+// --- references ---
+
+struct fetch {
+	struct pod *pod;
+	char *key;
+};
+
+static void on_fetched(void *arg, int rc, const struct fl_json *body)
+{
+	struct fetch *f = arg;
+	struct pod *p = f->pod;
+
+	if (rc == 0 && body)
+		fl_map_set(&p->docs, f->key, fl_json_clone(&p->docs_arena, body));
+	else if (rc != -ENOENT)
+		p->fetch_failed = true; // what does not exist is the container's or volume's error, told there
+	p->fetches--;
+	free(f->key);
+	free(f);
+	if (!p->dead)
+		fl_pod_kick(p);
+	fl_pod_unref(p);
+}
+
+static void on_reference(void *arg, bool secret, const char *name)
+{
+	struct pod *p = arg;
+	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
+	struct fetch *f;
+
+	if (fl_map_get(&p->docs, key))
+		return;
+	f = FL_NEW(struct fetch);
+	f->pod = p;
+	f->key = TAKE_PTR(key);
+	p->fetches++;
+	fl_pod_ref(p);
+	p->pods->o.api->fetch(p->pods->o.api_arg, secret, p->ns, name, on_fetched, f);
+}
+
+void fl_pod_fetch(struct pod *p)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_pod_spec spec;
+
+	p->fetch_failed = false;
+	fl_map_deinit(&p->docs);
+	fl_arena_reset(&p->docs_arena);
+	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) == 0)
+		fl_pod_references(&spec, on_reference, p);
+}
+
+// --- setup ---
+
+static void setup_retry(struct pod *p, const char *reason, const char *message)
+{
+	uint64_t delay = (uint64_t)RETRY_FIRST_MS << (p->tries > 6 ? 6 : p->tries);
+
+	fl_pod_event(p, "Warning", reason, "%s", message);
+	p->tries++;
+	p->stage = POD_SETUP_WAIT;
+	p->retry_at_ms = uv_now(p->pods->o.loop) + (delay > SETUP_RETRY_MAX_MS ? SETUP_RETRY_MAX_MS : delay);
+	fl_pod_kick(p);
+}
+
+static int take_ips(struct pod *p, struct fl_err *err)
+{
+	struct fl_pods *pods = p->pods;
+
+	if (p->n_ips)
+		return 0;
+	if (p->host_network) {
+		for (unsigned i = 0; i < pods->o.n_node_ips; i++)
+			p->ips[p->n_ips++] = pods->o.node_ips[i];
+		return 0;
+	}
+	for (unsigned i = 0; i < pods->n_ipam; i++) {
+		int rc = fl_ipam_take(&pods->ipam[i], &p->ips[p->n_ips], err);
+
+		if (rc < 0) {
+			while (p->n_ips)
+				fl_ipam_release(&pods->ipam[p->n_ips - 1], &p->ips[p->n_ips - 1]), p->n_ips--;
+			return rc;
+		}
+		p->n_ips++;
+	}
+	return 0;
+}
+
+void fl_pod_release_ips(struct pod *p)
+{
+	for (unsigned i = 0; i < p->n_ips && !p->host_network; i++) {
+		for (unsigned k = 0; k < p->pods->n_ipam; k++)
+			fl_ipam_release(&p->pods->ipam[k], &p->ips[i]);
+	}
+	p->n_ips = 0;
+}
+
+static void setup_begin(struct pod *p)
+{
+	struct fl_err err = {0};
+
+	if (p->fetch_failed) {
+		setup_retry(p, "FailedMount", "a ConfigMap or Secret of the pod cannot be read now");
+		return;
+	}
+	if (take_ips(p, &err) < 0) {
+		setup_retry(p, "FailedCreatePodSandBox", err.text);
+		return;
+	}
+	fl_pod_setup_start(p);
+}
+
+void fl_pod_setup_done(struct pod *p, int rc, const char *message)
+{
+	if (rc < 0) {
+		setup_retry(p, strstr(message, "network of the pod") ? "FailedCreatePodSandBox" : "FailedMount",
+			    message);
+		return;
+	}
+	p->tries = 0;
+	p->stage = POD_RUNNING;
+	fl_pod_kick(p);
+}
+
+// --- containers ---
+
+bool fl_container_restarts(const struct container *c)
+{
+	const struct pod *p = c->pod;
+
+	if (p->doomed || p->ended || p->rejected)
+		return false;
+	if (c->sidecar)
+		return true;
+	if (c->init)
+		return c->now.code != 0 && p->restart != FL_RESTART_NEVER;
+	return p->restart == FL_RESTART_ALWAYS || (p->restart == FL_RESTART_ON_FAILURE && c->now.code != 0);
+}
+
+static bool container_active(const struct container *c)
+{
+	return c->state == CONTAINER_STARTING || c->state == CONTAINER_RUNNING;
+}
+
+// Whether the init container at `i` lets the next ones go.
+static bool init_passed(const struct container *c)
+{
+	if (c->sidecar)
+		return c->state == CONTAINER_RUNNING && fl_prober_started(c->prober);
+	return c->state == CONTAINER_ENDED && c->now.code == 0;
+}
+
+static void earliest(uint64_t *next, uint64_t at)
+{
+	if (at < *next)
+		*next = at;
+}
+
+static void restart_when_due(struct container *c, uint64_t *next)
+{
+	uint64_t until = fl_backoff_until(&c->backoff, c->ended_ms), now = fl_mono_ms();
+
+	if (now < until) {
+		if (!c->told_backoff) {
+			c->told_backoff = true;
+			fl_pod_event(c->pod, "Warning", "BackOff",
+				     "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, c->pod->name,
+				     c->pod->ns, c->pod->uid);
+		}
+		earliest(next, uv_now(c->pod->pods->o.loop) + (until - now));
+		return;
+	}
+	fl_backoff_next(&c->backoff, c->ended_ms);
+	fl_run_end_clear(&c->last);
+	c->last = c->now;
+	c->now = (struct run_end){0};
+	c->has_last = true;
+	c->attempt++;
+	c->not_before_ms = 0;
+	c->state = CONTAINER_WAITING;
+	c->wait_reason = "ContainerCreating";
+	free(c->wait_message);
+	c->wait_message = NULL;
+}
+
+static void container_look(struct container *c, bool may_start, uint64_t *next)
+{
+	uint64_t now = uv_now(c->pod->pods->o.loop);
+
+	if (c->state == CONTAINER_ENDED && fl_container_restarts(c))
+		restart_when_due(c, next);
+	if (may_start && (c->state == CONTAINER_WAITING || c->state == CONTAINER_QUEUED)) {
+		fl_container_launch(c);
+		if (c->state == CONTAINER_WAITING && c->not_before_ms > now) {
+			earliest(next, c->not_before_ms);
+			if (fl_streq(c->wait_reason, "ErrImagePull"))
+				earliest(next, c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS);
+		}
+	}
+	if (c->terminating && c->state == CONTAINER_RUNNING) {
+		if (now >= c->kill_at_ms)
+			fl_container_stop(c, 0);
+		earliest(next, c->kill_at_ms);
+	}
+}
+
+// The pod ended by itself when no regular container runs or will run, or an init container failed for good.
+bool fl_pod_has_ended(const struct pod *p)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < p->n_containers; i++) {
+		const struct container *c = &p->containers[i];
+		bool over = c->state == CONTAINER_ENDED && !fl_container_restarts(c);
+
+		if (c->init && !c->sidecar && over && c->now.code != 0)
+			return true;
+		if (!c->init)
+			all = all && over;
+	}
+	return all;
+}
+
+static void containers_look(struct pod *p, uint64_t *next)
+{
+	bool go = true, documents;
+
+	if (p->fetch_failed && !p->fetches) { // after a restart of the node; at first they are part of the setup
+		uint64_t now = uv_now(p->pods->o.loop);
+
+		if (now >= p->retry_at_ms) {
+			p->retry_at_ms = now + REFETCH_MS;
+			fl_pod_fetch(p);
+		}
+		earliest(next, p->retry_at_ms);
+	}
+	documents = !p->fetches && !p->fetch_failed;
+	for (unsigned i = 0; i < p->n_containers; i++) {
+		struct container *c = &p->containers[i];
+
+		if (go || container_active(c) || (c->state == CONTAINER_ENDED && !c->init))
+			container_look(c, documents, next);
+		if (c->init && !init_passed(c))
+			go = false;
+	}
+	if (fl_pod_has_ended(p)) {
+		p->ended = true;
+		p->stage = POD_STOPPING; // sidecars, if any
+		p->stop_at_ms = uv_now(p->pods->o.loop) + (uint64_t)p->grace_s * 1000;
+		fl_pod_kick(p);
+	}
+}
+
+// --- stop ---
+
+static void stop_look(struct pod *p, uint64_t *next)
+{
+	uint64_t now = uv_now(p->pods->o.loop);
+	bool active = false;
+
+	for (unsigned i = 0; i < p->n_containers; i++) {
+		struct container *c = &p->containers[i];
+
+		if (c->state == CONTAINER_RUNNING) {
+			int64_t left_s = p->stop_at_ms > now ? (int64_t)(p->stop_at_ms - now + 999) / 1000 : 0;
+
+			if (!c->terminating && p->doomed)
+				fl_pod_event(p, "Normal", "Killing", "Stopping container %s", c->name);
+			if (!c->terminating || now >= c->kill_at_ms || p->stop_at_ms < c->kill_at_ms)
+				fl_container_stop(c, left_s);
+			earliest(next, c->kill_at_ms);
+		}
+		if (c->state == CONTAINER_QUEUED)
+			fl_container_unqueue(c);
+		active = active || container_active(c);
+	}
+	if (!active)
+		fl_pod_teardown_start(p, p->doomed);
+}
+
+static void doom(struct pod *p)
+{
+	uint64_t now = uv_now(p->pods->o.loop);
+
+	p->stop_at_ms = now + (uint64_t)p->grace_s * 1000;
+	switch (p->stage) {
+	case POD_SETUP:
+	case POD_TEARDOWN:
+		return; // their end comes here again
+	case POD_OVER:
+		if (!p->cleared)
+			fl_pod_teardown_start(p, true); // the logs that were kept for it
+		return;
+	default:
+		p->stage = POD_STOPPING;
+	}
+}
+
+void fl_pod_teardown_done(struct pod *p, int rc, const char *message)
+{
+	if (rc < 0) {
+		fl_warn("pod %s/%s cannot be taken down: %s", p->ns, p->name, message);
+		p->stage = POD_STOPPING;
+		p->retry_at_ms = uv_now(p->pods->o.loop) + 1000;
+		if (!p->dead)
+			uv_timer_start(&p->timer, fl_pod_on_timer, 1000, 0);
+		return;
+	}
+	fl_pod_release_ips(p);
+	p->stage = POD_OVER;
+	fl_pod_kick(p);
+}
+
+// --- the look ---
+
+void fl_pod_on_timer(uv_timer_t *timer)
+{
+	struct pod *p = timer->data;
+	uint64_t next = UINT64_MAX, now = uv_now(p->pods->o.loop);
+
+	if (p->dead || p->pods->closing)
+		return;
+	if (p->doomed && p->stage != POD_STOPPING)
+		doom(p);
+	if (p->stage == POD_SETUP_WAIT && now < p->retry_at_ms)
+		next = p->retry_at_ms;
+	else if (p->stage == POD_SETUP_WAIT)
+		p->stage = POD_NEW;
+	if (p->stage == POD_NEW) {
+		p->stage = POD_FETCHING;
+		fl_pod_fetch(p);
+	}
+	if (p->stage == POD_FETCHING && p->fetches == 0)
+		setup_begin(p);
+	if (p->stage == POD_RUNNING)
+		containers_look(p, &next);
+	if (p->stage == POD_STOPPING)
+		stop_look(p, &next);
+	if (p->stage == POD_OVER && p->cleared && !p->in_api && p->pods->synced) {
+		fl_pod_forget(p);
+		return;
+	}
+	fl_pod_tell(p);
+	if (p->stage == POD_OVER && p->doomed && p->cleared)
+		fl_pod_delete(p);
+	if (p->status_wanted && !p->status_busy)
+		earliest(&next, p->status_at_ms);
+	if (p->delete_at_ms && !p->deleting)
+		earliest(&next, p->delete_at_ms);
+	if (next != UINT64_MAX && !p->dead && !uv_is_active((uv_handle_t *)&p->timer)) {
+		now = uv_now(p->pods->o.loop);
+		uv_timer_start(&p->timer, fl_pod_on_timer, next > now ? next - now : 0, 0);
+	}
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of pods.h: the state of one pod, shared by pods.c (all pods), pod.c (life of a pod), launch.c (start of a
+// container) and podwork.c (what blocks).
+#pragma once
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "node/backoff.h"
+#include "node/ctr.h"
+#include "node/env.h"
+#include "node/ipam.h"
+#include "node/podfiles.h"
+#include "node/podnet.h"
+#include "node/pods.h"
+#include "node/podstatus.h"
+#include "node/prober.h"
+
+enum pod_stage {
+	POD_NEW, // wants its references fetched
+	POD_FETCHING,
+	POD_SETUP,      // a worker makes network and files
+	POD_SETUP_WAIT, // setup failed: again at retry_at_ms
+	POD_RUNNING,    // containers are started, probed, restarted
+	POD_STOPPING,   // containers are ended for good
+	POD_TEARDOWN,   // a worker takes network and files away
+	POD_OVER,       // nothing of it is left here but its object; logs stay until that goes
+};
+
+enum container_state {
+	CONTAINER_WAITING, // not started; the reason is in wait_reason
+	CONTAINER_PULLING,
+	CONTAINER_QUEUED, // for a start slot
+	CONTAINER_STARTING,
+	CONTAINER_RUNNING,
+	CONTAINER_ENDED,
+};
+
+struct run_end { // how a run of a container ended
+	int code;
+	const char *reason; // static text
+	char *message;      // or NULL
+	int64_t started_ns, finished_ns;
+	bool ran;
+	unsigned attempt;
+};
+
+struct container {
+	struct pod *pod;
+	unsigned index; // in the pod's containers
+	char *name;
+	bool init, sidecar;
+	enum container_state state;
+	const char *wait_reason; // static text
+	char *wait_message;      // or NULL
+	uint64_t waits_since_ms;
+	uint64_t not_before_ms; // of the next try (pull, configuration)
+	unsigned tries;         // failed ones in a row
+	unsigned attempt;       // of the run now or next; Kubernetes' restartCount
+	struct fl_ctr *ctr;     // STARTING, RUNNING
+	struct fl_prober *prober;
+	const struct fl_image *image;
+	int64_t started_ns;
+	bool was_ready, was_started; // as recorded by an earlier run of the node
+	bool terminating;            // SIGTERM was sent
+	uint64_t kill_at_ms;         // then SIGKILL
+	struct run_end now, last;    // now: ENDED; last: the run before
+	bool has_last;
+	uint64_t ended_ms;
+	struct fl_backoff backoff;
+	bool told_backoff;
+	bool has_slot;
+};
+
+struct pod {
+	struct fl_pods *pods;
+	unsigned refs; // the table, and each request or job under way
+	char *uid, *ns, *name, *dir;
+	struct fl_object *obj; // newest
+	enum pod_stage stage;
+	bool dead;     // left the table
+	bool in_api;   // false: removed there, or not known yet
+	bool seen;     // told since the last list
+	bool doomed;   // to be stopped and forgotten
+	bool ended;    // by itself: Succeeded or Failed
+	bool cleared;  // network, files and logs are removed
+	bool rejected; // cannot run at all: why is in reject_message
+	char *reject_message;
+	bool silent; // was over before our time: its status is left as it is
+	bool host_network;
+	struct fl_ip ips[2];
+	unsigned n_ips;
+	int64_t start_ns;
+	int64_t grace_s;
+	uint64_t retry_at_ms;
+	unsigned tries;
+	uint64_t stop_at_ms; // deadline of the stop
+	struct fl_pod_transitions transitions;
+	uv_timer_t timer;
+	struct container *containers;
+	unsigned n_containers, n_init;
+	enum fl_restart_policy restart;
+	struct fl_arena docs_arena; // fetched ConfigMaps and Secrets
+	struct fl_map docs;         // "c/<name>", "s/<name>" -> struct fl_json
+	unsigned fetches;
+	bool fetch_failed;
+	bool status_busy, status_wanted, deleting;
+	uint64_t status_hash, status_first_ms, status_at_ms, delete_at_ms;
+	unsigned status_tries;
+};
+
+struct fl_pods {
+	struct fl_pods_opts o;
+	struct fl_map table; // uid -> struct pod
+	struct fl_images *images;
+	struct fl_http_client *http; // probes
+	struct fl_ipam ipam[2];
+	unsigned n_ipam;
+	bool synced, closing;
+	bool may_lower_oom_score;
+	unsigned slots;                   // containers that may be starting at once
+	FL_VEC(struct container *) queue; // CONTAINER_QUEUED, in order
+	unsigned jobs;                    // in the thread pool
+};
+
+// pods.c
+void fl_pod_ref(struct pod *p);
+void fl_pod_unref(struct pod *p);
+void fl_pod_forget(struct pod *p); // out of the table
+__attribute__((format(printf, 4, 5))) void fl_pod_event(struct pod *p, const char *type, const char *reason,
+							const char *fmt, ...);
+
+// pod.c
+void fl_pod_kick(struct pod *p); // looks at the pod in the next turn of the loop
+void fl_pod_on_timer(uv_timer_t *timer);
+void fl_pod_fetch(struct pod *p); // starts to read the ConfigMaps and Secrets that the pod refers to
+void fl_pod_release_ips(struct pod *p);
+void fl_pod_setup_done(struct pod *p, int rc, const char *message); // from podwork.c
+void fl_pod_teardown_done(struct pod *p, int rc, const char *message);
+bool fl_pod_has_ended(const struct pod *p);            // by itself: nothing of it runs or will run
+bool fl_container_restarts(const struct container *c); // would be started again after it ended
+
+#define FL_PULL_ERROR_SHOWN_MS 1000 // ErrImagePull, before it reads ImagePullBackOff
+
+// launch.c
+void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING
+void fl_container_launch(struct container *c);  // WAITING and allowed to run: one step further
+void fl_container_adopt(struct container *c);   // finds out what an earlier run of the node left of it
+void fl_container_stop(struct container *c, int64_t grace_s);
+void fl_container_release(struct container *c); // frees what it holds; the container goes on
+char *fl_container_dir(const struct container *c, unsigned attempt);
+char *fl_container_log(const struct container *c, unsigned attempt);
+void fl_container_wait(struct container *c, const char *reason, const char *message, uint64_t delay_ms);
+void fl_run_end_clear(struct run_end *e);
+
+// podstate.c: what is told
+void fl_pod_tell(struct pod *p);   // writes status where it changed
+void fl_pod_delete(struct pod *p); // the object, when nothing is left here
+void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena *a, struct fl_pod_view *ret);
+
+// podwork.c
+void fl_pod_setup_start(struct pod *p);
+void fl_pod_teardown_start(struct pod *p, bool everything); // everything: with logs and directory
+void fl_work_remove(struct fl_pods *pods, char *path);      // takes path; removes a tree in the background

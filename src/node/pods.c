@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+// All pods of the node: the table, what is found on disk at the start, what the list/watch client tells.
+#include "node/pods.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/pod.h"
+
+#define CAP_SYS_RESOURCE_BIT 24
+
+// --- one pod's memory ---
+
+void fl_pod_ref(struct pod *p)
+{
+	p->refs++;
+}
+
+static void pod_destroy(struct pod *p)
+{
+	for (unsigned i = 0; i < p->n_containers; i++) {
+		struct container *c = &p->containers[i];
+
+		fl_run_end_clear(&c->now);
+		fl_run_end_clear(&c->last);
+		free(c->wait_message);
+		free(c->name);
+	}
+	free(p->containers);
+	fl_map_deinit(&p->docs);
+	fl_arena_deinit(&p->docs_arena);
+	fl_object_put(&p->obj);
+	free(p->reject_message);
+	free(p->uid);
+	free(p->ns);
+	free(p->name);
+	free(p->dir);
+	free(p);
+}
+
+void fl_pod_unref(struct pod *p)
+{
+	if (--p->refs == 0)
+		pod_destroy(p);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	fl_pod_unref(handle->data);
+}
+
+// The timer's handle holds the table's reference until it is closed.
+void fl_pod_forget(struct pod *p)
+{
+	if (p->dead)
+		return;
+	p->dead = true;
+	fl_map_del(&p->pods->table, p->uid);
+	for (unsigned i = 0; i < p->n_containers; i++)
+		fl_container_release(&p->containers[i]);
+	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
+void fl_pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	va_list ap;
+
+	va_start(ap, fmt);
+	fl_buf_vprintf(&b, fmt, ap);
+	va_end(ap);
+	if (p->pods->o.api->event)
+		p->pods->o.api->event(p->pods->o.api_arg, p->obj, type, reason, b.data ? b.data : "");
+}
+
+// What the API remembers of a container whose run we know nothing of (its files were removed): the next run counts on.
+static unsigned next_attempt(const struct fl_pod_spec *spec, const struct fl_container_spec *c)
+{
+	const char *key = c->init ? "initContainerStatuses" : "containerStatuses";
+
+	fl_json_each (s, fl_json_path(spec->root, "status", key, NULL)) {
+		if (fl_streq(fl_json_str(s, "name"), c->name) && !fl_str_empty(fl_json_str(s, "containerID"))) {
+			int64_t n = fl_json_int(s, "restartCount", 0);
+
+			return n < 0 || n > 1000000 ? 0 : (unsigned)n + 1;
+		}
+	}
+	return 0;
+}
+
+static void make_containers(struct pod *p, const struct fl_pod_spec *spec)
+{
+	p->n_containers = spec->n_containers;
+	p->n_init = spec->n_init;
+	p->containers = fl_calloc(spec->n_containers, sizeof(*p->containers));
+	for (unsigned i = 0; i < spec->n_containers; i++) {
+		struct container *c = &p->containers[i];
+
+		c->pod = p;
+		c->index = i;
+		c->name = fl_strdup(spec->containers[i].name);
+		c->init = spec->containers[i].init;
+		c->sidecar = spec->containers[i].sidecar;
+		c->attempt = next_attempt(spec, &spec->containers[i]);
+	}
+}
+
+static struct pod *pod_new(struct fl_pods *pods, const struct fl_object *obj, const struct fl_pod_spec *spec)
+{
+	struct pod *p = FL_NEW(struct pod);
+	const char *start = fl_json_str(fl_json_get(spec->root, "status"), "startTime");
+
+	p->pods = pods;
+	p->refs = 1;
+	p->uid = fl_strdup(spec->uid);
+	p->ns = fl_strdup(spec->ns);
+	p->name = fl_strdup(spec->name);
+	p->dir = fl_asprintf("%s/%s", pods->o.paths->pods, spec->uid);
+	p->obj = fl_object_get((struct fl_object *)obj);
+	p->host_network = spec->host_network;
+	p->restart = spec->restart;
+	p->grace_s = spec->grace_s;
+	if (!start || !fl_time_parse(start, &p->start_ns))
+		p->start_ns = fl_real_ns();
+	make_containers(p, spec);
+	uv_timer_init(pods->o.loop, &p->timer);
+	p->timer.data = p;
+	fl_map_set(&pods->table, p->uid, p);
+	return p;
+}
+
+// --- what is on disk ---
+
+static void claim_ips(struct pod *p)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/ips", p->dir), *text = NULL;
+	char *save = NULL;
+
+	if (p->host_network || fl_file_read(path, &text, NULL, NULL) < 0)
+		return;
+	for (char *line = strtok_r(text, "\n", &save); line && p->n_ips < 2; line = strtok_r(NULL, "\n", &save)) {
+		struct fl_ip ip;
+
+		if (!fl_ip_parse(line, &ip))
+			continue;
+		for (unsigned i = 0; i < p->pods->n_ipam; i++) {
+			if (fl_ipam_claim(&p->pods->ipam[i], &ip)) {
+				p->ips[p->n_ips++] = ip;
+				break;
+			}
+		}
+	}
+	if (p->n_ips != p->pods->n_ipam)
+		fl_pod_release_ips(p);
+}
+
+static void pod_find(struct fl_pods *pods, const char *uid)
+{
+	AUTO_FREE char *dir = fl_asprintf("%s/%s", pods->o.paths->pods, uid), *file = fl_asprintf("%s/pod.json", dir);
+	AUTO_FREE char *json = NULL;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO(fl_object_put) struct fl_object *obj = NULL;
+	struct fl_pod_spec spec;
+	struct fl_err err = {0};
+	struct pod *p;
+	size_t len;
+	int rc = fl_file_read(file, &json, &len, &err);
+
+	if (rc == 0)
+		rc = fl_object_parse(fl_resource_intern("", "pods"), json, len, &obj, &err);
+	if (rc == 0)
+		rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
+	if (rc < 0 || strcmp(spec.uid, uid) != 0) { // cut short by a crash before anything was started
+		if (fl_podnet_del(pods->o.paths, uid, &err) < 0)
+			fl_warn("remains of pod %s: %s", uid, err.text);
+		fl_work_remove(pods, TAKE_PTR(dir));
+		return;
+	}
+	p = pod_new(pods, obj, &spec);
+	for (unsigned i = 0; i < p->n_containers; i++)
+		fl_container_adopt(&p->containers[i]);
+	if (fl_pod_has_ended(p)) {
+		p->ended = true;
+		p->stage = POD_STOPPING;
+	} else {
+		claim_ips(p);
+		if (p->host_network)
+			for (unsigned i = 0; i < pods->o.n_node_ips; i++)
+				p->ips[p->n_ips++] = pods->o.node_ips[i];
+		// With its network and references it goes on at once; else they are made and fetched again.
+		p->stage =
+		    p->n_ips && (p->host_network || fl_podnet_exists(pods->o.paths, uid)) ? POD_RUNNING : POD_NEW;
+		if (p->stage == POD_RUNNING)
+			fl_pod_fetch(p);
+	}
+	fl_pod_kick(p);
+}
+
+static int find_all(struct fl_pods *pods, struct fl_err *err)
+{
+	DIR *d = opendir(pods->o.paths->pods);
+
+	if (!d)
+		return fl_err_set(err, -errno, "read %s: %s", pods->o.paths->pods, strerror(errno));
+	for (struct dirent *e; (e = readdir(d));) {
+		if (e->d_name[0] != '.')
+			pod_find(pods, e->d_name);
+	}
+	closedir(d);
+	return 0;
+}
+
+// --- the table ---
+
+static bool has_sys_resource(void)
+{
+	AUTO_FREE char *text = NULL;
+	const char *at;
+
+	if (fl_file_read("/proc/self/status", &text, NULL, NULL) < 0)
+		return false;
+	at = strstr(text, "CapEff:");
+	return at && (strtoull(at + strlen("CapEff:"), NULL, 16) >> CAP_SYS_RESOURCE_BIT & 1);
+}
+
+int fl_pods_new(const struct fl_pods_opts *o, struct fl_pods **ret, struct fl_err *err)
+{
+	AUTO(fl_pods_free) struct fl_pods *pods = FL_NEW(struct fl_pods);
+	struct fl_http_client_opts http = {.insecure_skip_verify = true};
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int rc;
+
+	pods->o = *o;
+	pods->slots = cpus > 0 ? 2 * (unsigned)cpus : 2;
+	pods->may_lower_oom_score = has_sys_resource();
+	pods->images = fl_images_new(o->paths);
+	rc = fl_http_client_new(o->loop, &http, &pods->http, err);
+	for (unsigned i = 0; rc == 0 && i < o->n_pod_cidrs; i++) {
+		rc = fl_ipam_init(&pods->ipam[i], &o->pod_cidrs[i], err);
+		pods->n_ipam += rc == 0;
+	}
+	if (rc == 0)
+		rc = find_all(pods, err);
+	if (rc < 0)
+		return rc;
+	*ret = TAKE_PTR(pods);
+	return 0;
+}
+
+void fl_pods_free(struct fl_pods **pp)
+{
+	struct fl_pods *pods = *pp;
+
+	if (!pods)
+		return;
+	*pp = NULL;
+	pods->closing = true;
+	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it); it = (struct fl_map_iter){0})
+		fl_pod_forget(it.value);
+	fl_map_deinit(&pods->table);
+	while (pods->jobs) // in the thread pool; they refer to us
+		uv_run(pods->o.loop, UV_RUN_ONCE);
+	for (unsigned i = 0; i < pods->n_ipam; i++)
+		fl_ipam_deinit(&pods->ipam[i]);
+	fl_vec_deinit(&pods->queue);
+	fl_images_free(&pods->images);
+	fl_http_client_free(&pods->http);
+	free(pods);
+}
+
+static void pod_doom(struct pod *p, int64_t grace_s)
+{
+	bool shorter = grace_s < p->grace_s;
+
+	if (!p->doomed || shorter) {
+		p->grace_s = grace_s;
+		if (p->stage == POD_STOPPING && p->doomed)
+			p->stop_at_ms = uv_now(p->pods->o.loop) + (uint64_t)(grace_s < 0 ? 0 : grace_s) * 1000;
+		else if (p->stage == POD_STOPPING)
+			p->stage = POD_RUNNING; // sidecars of a pod that ended: the stop begins anew
+		p->doomed = true;
+	}
+	fl_pod_kick(p);
+}
+
+static void reject(struct pod *p, const char *why)
+{
+	p->rejected = true;
+	p->reject_message = fl_strdup(why);
+	p->stage = POD_OVER;
+}
+
+void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_pod_spec spec;
+	struct fl_err err = {0};
+	const char *phase;
+	struct pod *p = fl_map_get(&pods->table, obj->uid);
+	int rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
+
+	if (rc < 0) {
+		fl_warn("pod left alone: %s", err.text);
+		return;
+	}
+	if (!p) {
+		phase = fl_json_str(fl_json_get(spec.root, "status"), "phase");
+		p = pod_new(pods, obj, &spec);
+		if (spec.deleted || fl_streq(phase, "Succeeded") || fl_streq(phase, "Failed")) {
+			p->silent = true;
+			p->stage = POD_OVER;
+		} else if (!spec.host_network && !pods->n_ipam) {
+			reject(p, "this node has no pod addresses");
+		}
+	} else {
+		fl_object_put(&p->obj);
+		p->obj = fl_object_get((struct fl_object *)obj);
+	}
+	p->in_api = p->seen = true;
+	if (spec.deleted)
+		pod_doom(p, spec.deletion_grace_s);
+	else
+		fl_pod_kick(p);
+}
+
+void fl_pods_gone(struct fl_pods *pods, const char *uid)
+{
+	struct pod *p = fl_map_get(&pods->table, uid);
+
+	if (!p)
+		return;
+	p->in_api = false;
+	if (!p->doomed)
+		pod_doom(p, p->grace_s);
+	fl_pod_kick(p);
+}
+
+void fl_pods_synced(struct fl_pods *pods)
+{
+	pods->synced = true;
+	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it);) {
+		struct pod *p = it.value;
+
+		if (!p->seen) // removed while nobody looked
+			pod_doom(p, p->grace_s);
+		fl_pod_kick(p);
+	}
+}
+
+size_t fl_pods_count(const struct fl_pods *p)
+{
+	return p->table.n;
+}
+
+// --- logs ---
+
+static struct container *find_container(const struct fl_pods *pods, const char *ns, const char *name,
+					const char *container, struct fl_err *err)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it);) {
+		struct pod *p = it.value;
+
+		if (strcmp(p->ns, ns) != 0 || strcmp(p->name, name) != 0 || (p->doomed && !p->in_api))
+			continue;
+		for (unsigned i = 0; i < p->n_containers; i++) {
+			if (strcmp(p->containers[i].name, container) == 0)
+				return &p->containers[i];
+		}
+		fl_err_set(err, -ENOENT, "container \"%s\" not found in pod \"%s_%s\"", container, name, ns);
+		return NULL;
+	}
+	fl_err_set(err, -ENOENT, "pod \"%s_%s\" not found", name, ns);
+	return NULL;
+}
+
+int fl_pods_log(const struct fl_pods *pods, const char *ns, const char *name, const char *container, bool previous,
+		struct fl_pods_log *ret, struct fl_err *err)
+{
+	struct container *c = find_container(pods, ns, name, container, err);
+	AUTO_FREE char *path = NULL;
+	bool active, started;
+
+	if (!c)
+		return err ? err->code : -ENOENT;
+	active = c->state == CONTAINER_RUNNING || c->state == CONTAINER_STARTING;
+	started = active || c->state == CONTAINER_ENDED;
+	if (previous && !c->has_last)
+		return fl_err_set(err, -EAGAIN, "previous terminated container \"%s\" in pod \"%s\" not found",
+				  container, name);
+	if (!previous && !started && !c->has_last)
+		return fl_err_set(err, -EAGAIN, "container \"%s\" in pod \"%s\" is waiting to start: %s", container,
+				  name, c->wait_reason ? c->wait_reason : "ContainerCreating");
+	path = fl_container_log(c, previous ? c->last.attempt : started ? c->attempt : c->last.attempt);
+	*ret = (struct fl_pods_log){.path = TAKE_PTR(path), .running = active && !previous};
+	return 0;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocking parts of a pod's life, in libuv's thread pool. A job reads of its pod only what does not change while
+// the pod is in its stage: names, directory, object, addresses, fetched documents.
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/pod.h"
+
+struct job {
+	uv_work_t work;
+	struct pod *pod;
+	struct fl_object *obj;
+	bool everything;
+	int rc;
+	struct fl_err err;
+};
+
+static const struct fl_json *lookup(void *arg, bool secret, const char *name)
+{
+	const struct pod *p = arg;
+	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
+
+	return fl_map_get(&p->docs, key);
+}
+
+static int setup(struct job *j, struct fl_err *err)
+{
+	struct pod *p = j->pod;
+	const struct fl_pods_opts *o = &p->pods->o;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_FREE char *host_resolv = NULL, *file = fl_asprintf("%s/pod.json", p->dir),
+		       *ips_file = fl_asprintf("%s/ips", p->dir);
+	AUTO(fl_buf_deinit) struct fl_buf ips = {0};
+	struct fl_pod_spec spec;
+	struct fl_dns_config dns = {
+	    .servers = {o->dns_ips[0], o->dns_ips[1]}, .n_servers = o->n_dns_ips, .domain = o->cluster_domain};
+	struct fl_env_source source = {.pod = &spec, .lookup = lookup, .arg = p};
+	char text[FL_IP_STRLEN];
+	int rc = fl_pod_spec_read(&a, fl_object_tree(j->obj, &a), &spec, err);
+
+	if (rc == 0)
+		rc = fl_file_mkdirs(p->dir, 0711, err);
+	// The addresses stand on disk before they are used: whoever finds the pod again finds them taken.
+	for (unsigned i = 0; i < p->n_ips; i++)
+		fl_buf_printf(&ips, "%s\n", fl_ip_format(&p->ips[i], text));
+	if (rc == 0 && !p->host_network)
+		rc = fl_node_file_put(ips_file, ips.data ? ips.data : "", ips.len, 0644, err);
+	if (rc == 0)
+		rc = fl_node_file_put(file, j->obj->json, j->obj->len, 0600, err);
+	if (rc == 0 && !p->host_network) {
+		struct fl_podnet_pod net = {
+		    .uid = p->uid, .hostname = spec.hostname, .ips = {p->ips[0], p->ips[1]}, .n_ips = p->n_ips};
+
+		rc = fl_podnet_add(o->paths, &net, err);
+		if (rc < 0)
+			return fl_err_prefix(err, "network of the pod");
+	}
+	if (fl_file_read("/etc/resolv.conf", &host_resolv, NULL, NULL) < 0)
+		host_resolv = fl_strdup("");
+	dns.host_resolv_conf = host_resolv;
+	if (rc == 0)
+		rc = fl_podfiles_write(p->dir, &spec, p->ips, p->n_ips, &dns, err);
+	if (rc == 0)
+		rc = fl_volumes_write(p->dir, &source, err);
+	return rc;
+}
+
+static void setup_work(uv_work_t *work)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+
+	j->rc = setup(j, &j->err);
+}
+
+static void job_free(struct job *j)
+{
+	fl_object_put(&j->obj);
+	j->pod->pods->jobs--;
+	fl_pod_unref(j->pod);
+	free(j);
+}
+
+static void setup_after(uv_work_t *work, int status)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+
+	if (status == 0 && !j->pod->pods->closing)
+		fl_pod_setup_done(j->pod, j->rc, j->err.text);
+	job_free(j);
+}
+
+static struct job *job_new(struct pod *p)
+{
+	struct job *j = FL_NEW(struct job);
+
+	j->pod = p;
+	j->obj = fl_object_get(p->obj);
+	fl_pod_ref(p);
+	p->pods->jobs++;
+	return j;
+}
+
+void fl_pod_setup_start(struct pod *p)
+{
+	struct job *j = job_new(p);
+
+	p->stage = POD_SETUP;
+	uv_queue_work(p->pods->o.loop, &j->work, setup_work, setup_after);
+}
+
+static void teardown_work(uv_work_t *work)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+	struct pod *p = j->pod;
+
+	if (!p->host_network)
+		j->rc = fl_podnet_del(p->pods->o.paths, p->uid, &j->err);
+	fl_mounts_detach_below(p->dir);
+	if (j->rc == 0 && j->everything)
+		j->rc = fl_file_remove_all(p->dir, &j->err);
+}
+
+static void teardown_after(uv_work_t *work, int status)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+
+	if (j->rc == 0 && j->everything)
+		j->pod->cleared = true;
+	if (status == 0 && !j->pod->pods->closing)
+		fl_pod_teardown_done(j->pod, j->rc, j->err.text);
+	job_free(j);
+}
+
+void fl_pod_teardown_start(struct pod *p, bool everything)
+{
+	struct job *j = job_new(p);
+
+	j->everything = everything;
+	p->stage = POD_TEARDOWN;
+	uv_queue_work(p->pods->o.loop, &j->work, teardown_work, teardown_after);
+}
+
+struct removal {
+	uv_work_t work;
+	char *path;
+};
+
+static void remove_work(uv_work_t *work)
+{
+	struct removal *r = FL_CONTAINER_OF(work, struct removal, work);
+	struct fl_err err = {0};
+
+	if (fl_file_remove_all(r->path, &err) < 0)
+		fl_warn("files of a container stay behind: %s", err.text);
+}
+
+static void remove_after(uv_work_t *work, int status)
+{
+	struct removal *r = FL_CONTAINER_OF(work, struct removal, work);
+
+	free(r->path);
+	free(r);
+}
+
+void fl_work_remove(struct fl_pods *pods, char *path)
+{
+	struct removal *r = FL_NEW(struct removal);
+
+	r->path = path;
+	uv_queue_work(pods->o.loop, &r->work, remove_work, remove_after);
+}
