@@ -13,6 +13,8 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@
 #include "base/str.h"
 
 #define CONNECT_TIMEOUT_MS 10000
+#define DEAD_PEER_MS       45000
 #define STREAMS            1000 // multiplexed calls of one connection
 
 enum call_state { CALL_NEW, CALL_RUNNING, CALL_CANCELLED };
@@ -34,6 +37,7 @@ struct fl_http_call {
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
 	enum call_state state;
+	bool added;       // to curl's multi handle
 	bool paused;      // by the user
 	bool curl_paused; // bytes were refused since
 	bool too_large;
@@ -160,8 +164,22 @@ static void wake(struct fl_http_client *c)
 
 // --- end of a call ---
 
+// Takes the transfer from libcurl, `early` when it is not known to have ended.
+static void detach(struct fl_http_call *call, bool early)
+{
+	if (!call->added)
+		return;
+	call->added = false;
+	// libcurl 7.88 keeps the reset of an HTTP/2 stream until something else is sent on its connection, so the
+	// server would go on serving a watch that nobody reads. If no other stream is open, close the connection.
+	if (early)
+		curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+	curl_multi_remove_handle(call->client->multi, call->easy);
+}
+
 static void free_call(struct fl_http_call *call)
 {
+	detach(call, true);
 	TAILQ_REMOVE(&call->client->calls, call, link);
 	curl_easy_cleanup(call->easy);
 	curl_slist_free_all(call->headers);
@@ -221,7 +239,7 @@ static void finish(struct fl_http_call *call, CURLcode code, const char *why)
 	}
 	if (!call->body.data)
 		fl_buf_append(&call->body, "", 0);
-	curl_multi_remove_handle(call->client->multi, call->easy);
+	detach(call, why != NULL);
 	if (call->on_done)
 		call->on_done(call->arg, rc, status_of(call), call->body.data, call->body.len, &err);
 	free_call(call);
@@ -230,8 +248,6 @@ static void finish(struct fl_http_call *call, CURLcode code, const char *why)
 static void close_client(struct fl_http_client *c)
 {
 	for (struct fl_http_call *call; (call = TAILQ_FIRST(&c->calls));) {
-		if (call->state != CALL_NEW)
-			curl_multi_remove_handle(c->multi, call->easy);
 		free_call(call);
 	}
 	curl_multi_cleanup(c->multi); // closes its connections: socket_cb for each
@@ -256,11 +272,11 @@ static void attend(struct fl_http_call *call)
 {
 	struct fl_http_client *c = call->client;
 	if (call->state == CALL_CANCELLED) {
-		curl_multi_remove_handle(c->multi, call->easy);
 		free_call(call);
 	} else if (call->state == CALL_NEW) {
 		call->state = CALL_RUNNING;
-		if (curl_multi_add_handle(c->multi, call->easy) != CURLM_OK)
+		call->added = curl_multi_add_handle(c->multi, call->easy) == CURLM_OK;
+		if (!call->added)
 			finish(call, CURLE_FAILED_INIT, NULL);
 	} else if (call->curl_paused && !call->paused) {
 		call->curl_paused = false;
@@ -341,6 +357,15 @@ static void arm_stall(struct fl_http_client *c)
 }
 
 // --- starting a call ---
+
+// A dead peer is found by what it does not acknowledge, long before TCP's own fifteen minutes: calls that share its
+// connection would else time out one after the other and be started again on the same one.
+static int socket_opened(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	unsigned ms = DEAD_PEER_MS;
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)); // best effort
+	return CURL_SOCKOPT_OK;
+}
 
 static size_t write_cb(char *p, size_t size, size_t n, void *arg)
 {
@@ -471,6 +496,7 @@ static bool set_options(struct fl_http_call *call, const struct fl_http_call_opt
 	SET(CURLOPT_ERRORBUFFER, call->error);
 	SET(CURLOPT_WRITEFUNCTION, write_cb);
 	SET(CURLOPT_WRITEDATA, call);
+	SET(CURLOPT_SOCKOPTFUNCTION, socket_opened);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_NOPROGRESS, 1L);
 	SET(CURLOPT_PROXY, "");
@@ -521,8 +547,6 @@ void fl_http_call_cancel(struct fl_http_call **call)
 		return;
 	struct fl_http_client *c = k->client;
 	if (!c->depth) {
-		if (k->state == CALL_RUNNING)
-			curl_multi_remove_handle(c->multi, k->easy);
 		free_call(k);
 		return;
 	}

@@ -88,6 +88,8 @@ struct fl_http_req {
 	int32_t stream_id; // h2
 	bool deferred;     // h2: the data provider waits for more
 	bool has_method;
+	bool all_sent; // h2: answered before the request's end, of which `dropped` bytes have come since
+	size_t dropped;
 };
 
 struct fl_http_req *fl_req_new(struct fl_conn *c);

@@ -334,6 +334,9 @@ void fl_req_refuse(struct fl_http_req *r, int status)
 	char text[96];
 	int n = snprintf(text, sizeof(text), "%d %s\n", status, fl_http_reason(status));
 	r->refuse = (uint16_t)status;
+	r->held -= r->body.len;
+	r->conn->server->held -= r->body.len;
+	fl_buf_deinit(&r->body);
 	r->is_head = r->method && strcmp(r->method, "HEAD") == 0;
 	if (status == 503)
 		fl_http_set_header(r, "Retry-After", "1");
