@@ -26,12 +26,12 @@ static void walk(const struct fl_store_index *ix, const char *ns, const char *af
 	for (struct fl_object *o; (o = fl_store_index_next(ix, &pos));) {
 		if (ns && strcmp(o->ns, ns) != 0)
 			return;
-		AUTO(fl_object_put) struct fl_object *hold = fl_object_get(o);
+		AUTO(fl_object_put) struct fl_object *hold = fl_object_get(o); // a visit may write
 		uint64_t version = ix->version;
-		if (!visit(arg, o))
+		if (!visit(arg, hold))
 			return;
 		if (ix->version != version)
-			pos = fl_store_index_seek(ix, o->ns, o->name, true);
+			pos = fl_store_index_seek(ix, hold->ns, hold->name, true);
 	}
 }
 

@@ -121,9 +121,9 @@ static void on_failed(void *arg, struct fl_engine_write *list, int rc, const str
 	for (struct fl_engine_write *w = list; w; w = w->next) {
 		struct fl_store_kind *k = FL_CONTAINER_OF(w, struct pending, w)->kind;
 		struct fl_object *was = fl_store_index_get(&k->committed, w->obj->ns, w->obj->name);
-		AUTO(fl_object_put)
 		struct fl_object *old =
 		    was ? fl_store_index_set(&k->head, was) : fl_store_index_remove(&k->head, w->obj->ns, w->obj->name);
+		fl_object_put(&old);
 	}
 	while (list) {
 		struct pending *p = FL_CONTAINER_OF(list, struct pending, w);
@@ -169,9 +169,9 @@ int fl_store_submit(struct fl_store *s, const struct fl_store_write *w, fl_store
 	    .done = done,
 	    .arg = arg,
 	};
-	AUTO(fl_object_put)
 	struct fl_object *old = w->verb == FL_STORE_DELETE ? fl_store_index_remove(&k->head, w->ns, w->name)
 							   : fl_store_index_set(&k->head, obj);
+	fl_object_put(&old);
 	s->ops->write(s->engine, &p->w);
 	return 0;
 }
@@ -264,10 +264,12 @@ static void on_load(void *arg, struct fl_object *obj)
 {
 	struct fl_store *s = arg;
 	struct fl_store_kind *k = fl_store_kind_get(s, obj->resource);
-	AUTO(fl_object_put) struct fl_object *a = fl_store_index_set(&k->committed, obj);
-	AUTO(fl_object_put) struct fl_object *b = fl_store_index_set(&k->head, obj);
+	struct fl_object *none = fl_store_index_set(&k->committed, obj);
+	assert(!none); // each key once
+	none = fl_store_index_set(&k->head, obj);
+	assert(!none);
 	k->expiring += obj->expires_ns != 0;
-	s->objects += !a;
+	s->objects++;
 }
 
 int fl_store_open_engine(uv_loop_t *loop, const struct fl_store_opts *opts, const struct fl_store_engine_ops *ops,

@@ -2,7 +2,8 @@
 // The inside of the SQLite engine.
 //
 //   engine.c   loop thread: open, queue, results, lists from the log, close
-//   writer.c   the writer thread: group commit, replay, compaction, checkpoint
+//   writer.c   the writer thread: group commit, checkpoint
+//   history.c  its work between commits: replay, compaction, vacuum
 //   file.c     lock, creation, format check, connections
 //   row.c      a row of the log <-> an object, its checksum
 //   walk.c     newest state of each key at a revision
@@ -125,3 +126,12 @@ struct fl_engine {
 FL_WUR int fl_sqlite_writer_prepare(struct fl_engine *e, struct fl_err *err);
 void fl_sqlite_writer_run(void *engine); // the thread
 void fl_sqlite_writer_finalize(struct fl_engine *e);
+int fl_sqlite_run(sqlite3_stmt *st); // a statement that returns no row; SQLITE_OK or its error
+void fl_sqlite_roll_back(struct fl_engine *e);
+
+// ---- history.c, all on the writer thread
+
+void fl_sqlite_replay(struct fl_engine *e, struct fl_engine_replay *r); // one portion, and posts it
+// One step towards `to`; `written`: writes since the last step, 0: idle.
+void fl_sqlite_compact(struct fl_engine *e, uint64_t to, size_t written);
+void fl_sqlite_vacuum(struct fl_engine *e); // one step, while e->vacuuming

@@ -37,8 +37,9 @@ static void on_written(void *arg, int rc, struct fl_object *obj, const struct fl
 	struct job *j = arg;
 	if (rc < 0)
 		_exit(3);
-	j->ack.rv = obj->rv;
-	if (write(child.pipe, &j->ack, sizeof(j->ack)) != sizeof(j->ack))
+	struct ack ack = j->ack;
+	ack.rv = obj->rv;
+	if (write(child.pipe, &ack, sizeof(ack)) != sizeof(ack))
 		_exit(4);
 	free(j);
 	child_write();
