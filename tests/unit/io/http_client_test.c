@@ -50,12 +50,256 @@ static void tls_requests(void **state)
 	teardown(&f);
 }
 
+// --- failures ---
+
+static void says_why_no_response_came(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	setup_with(&f, false, NULL);
+	struct fl_http_client *c = new_client(&f, NULL);
+	fl_http_server_stop(f.server, 0, on_stopped, &f);
+	WAIT(&f, f.stopped);
+	call(&f, c, "GET", "/hello?secret=1", NULL, 0, &a);
+	assert_int_equal(a.rc, -ECONNREFUSED);
+	assert_non_null(strstr(a.err.text, f.url));
+	assert_null(strstr(a.err.text, "secret"));
+
+	struct fl_err err = {0};
+	struct fl_http_call_opts bad = {.method = "GET", .url = "http://127.0.0.1/", .on_done = answer_done, .arg = &a};
+	const char *const headers[] = {"X: a\r\nY: b", NULL};
+	bad.headers = headers;
+	assert_int_equal(fl_http_client_call(c, &bad, NULL, &err), -EINVAL);
+	bad.headers = NULL;
+	bad.url = "ftp://127.0.0.1/x";
+	answer_reset(&a);
+	if (fl_http_client_call(c, &bad, &a.call, &err) == 0)
+		WAIT(&f, a.done);
+	assert_int_equal(a.rc, -EINVAL);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void start_timed(struct fixture *f, struct fl_http_client *c, const char *path, unsigned timeout, unsigned stall,
+			struct answer *a)
+{
+	char url[128];
+	struct fl_err err = {0};
+	snprintf(url, sizeof(url), "%s%s", f->url, path);
+	struct fl_http_call_opts o = {.method = "GET",
+				      .url = url,
+				      .timeout_ms = timeout,
+				      .stall_timeout_ms = stall,
+				      .on_data = answer_data,
+				      .on_done = answer_done,
+				      .arg = a};
+	answer_reset(a);
+	assert_int_equal(fl_http_client_call(c, &o, &a->call, &err), 0);
+}
+
+static void time_outs_end_a_call(void **state)
+{
+	struct fixture f;
+	struct answer a = {0}, b = {0};
+	setup_with(&f, true, NULL);
+	struct fl_http_client *c = new_client(&f, NULL);
+	start_timed(&f, c, "/keep", 200, 0, &a);
+	WAIT(&f, a.done);
+	assert_int_equal(a.rc, -ETIMEDOUT);
+	start_timed(&f, c, "/stream", 0, 200, &a);
+	start_timed(&f, c, "/stream", 0, 0, &b);
+	WAIT(&f, a.done);
+	assert_int_equal(a.rc, -ETIMEDOUT);
+	assert_non_null(strstr(a.err.text, "no byte"));
+	assert_false(b.done);
+	answer_reset(&a);
+	answer_reset(&b);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void a_moving_stream_does_not_stall(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	setup_with(&f, false, NULL);
+	struct fl_http_client *c = new_client(&f, NULL);
+	start_timed(&f, c, "/stream", 0, 1000, &a);
+	WAIT(&f, f.n_kept == 1);
+	uint64_t start = uv_now(&f.loop), sent = 0;
+	while (uv_now(&f.loop) < start + 1500 && !a.done) {
+		if (uv_now(&f.loop) >= sent + 10) {
+			sent = uv_now(&f.loop);
+			send_part(f.kept[0], "x");
+		}
+		uv_run(&f.loop, UV_RUN_NOWAIT);
+	}
+	assert_false(a.done);
+	fl_http_end(f.kept[0]);
+	WAIT(&f, a.done);
+	assert_int_equal(a.rc, 0);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void a_cut_stream_is_an_error(void **state)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		struct fixture f;
+		struct answer a = {0};
+		setup_with(&f, tls, NULL);
+		struct fl_http_client *c = new_client(&f, NULL);
+		start_call(&f, c, "GET", "/stream", NULL, 0, true, &a);
+		WAIT(&f, f.n_kept == 1);
+		send_part(f.kept[0], "part");
+		WAIT(&f, a.body.len == 4);
+		fl_http_abort(f.kept[0]);
+		WAIT(&f, a.done);
+		assert_int_equal(a.rc, -ECONNRESET);
+		assert_int_equal(a.status, 200);
+		answer_reset(&a);
+		fl_http_client_free(&c);
+		teardown(&f);
+	}
+}
+
+// --- what callbacks may do ---
+
+struct acting {
+	struct fixture *f;
+	struct fl_http_client *c;
+	struct answer inner;
+	struct fl_http_call *self, *other;
+	bool free_client, cancel_self, done;
+};
+
+static void act_on_data(void *arg, int status, const char *data, size_t len)
+{
+	struct acting *x = arg;
+	assert_non_null(fl_http_call_header(x->self, "Content-Type"));
+	if (x->cancel_self) {
+		fl_http_call_cancel(&x->self);
+		fl_http_call_cancel(&x->other);
+	} else if (x->free_client) {
+		fl_http_client_free(&x->c);
+	}
+	if (x->c)
+		start_call(x->f, x->c, "GET", "/hello", NULL, 0, false, &x->inner);
+}
+
+static void act_on_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
+{
+	((struct acting *)arg)->done = true;
+}
+
+static void start_acting(struct fixture *f, struct acting *x)
+{
+	char url[128];
+	struct fl_err err = {0};
+	snprintf(url, sizeof(url), "%s/size/100", f->url);
+	struct fl_http_call_opts o = {
+	    .method = "GET", .url = url, .on_data = act_on_data, .on_done = act_on_done, .arg = x};
+	assert_int_equal(fl_http_client_call(x->c, &o, &x->self, &err), 0);
+}
+
+static void callbacks_may_start_cancel_and_free(void **state)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		struct fixture f;
+		struct answer other = {0};
+		setup_with(&f, tls, NULL);
+		struct acting x = {.f = &f, .c = new_client(&f, NULL)};
+		start_acting(&f, &x);
+		WAIT(&f, x.done && x.inner.done);
+		assert_int_equal(x.inner.rc, 0);
+
+		x.done = false;
+		x.cancel_self = true;
+		start_call(&f, x.c, "GET", "/keep", NULL, 0, false, &other);
+		x.other = other.call;
+		WAIT(&f, f.n_kept == 1);
+		start_acting(&f, &x);
+		answer_reset(&x.inner);
+		WAIT(&f, x.inner.done);
+		assert_int_equal(x.inner.rc, 0);
+		assert_false(x.done);
+		assert_false(other.done);
+
+		x.cancel_self = false;
+		x.free_client = true;
+		answer_reset(&x.inner);
+		start_acting(&f, &x);
+		WAIT(&f, !x.c);
+		for (int i = 0; i < 20; i++)
+			uv_run(&f.loop, UV_RUN_NOWAIT);
+		assert_false(x.done);
+		answer_reset(&x.inner);
+		teardown(&f);
+	}
+}
+
+static void a_cancelled_call_is_silent(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	setup_with(&f, false, NULL);
+	struct fl_http_client *c = new_client(&f, NULL);
+	start_call(&f, c, "GET", "/hello", NULL, 0, false, &a);
+	fl_http_call_cancel(&a.call); // before it has left
+	start_call(&f, c, "GET", "/stream", NULL, 0, true, &a);
+	WAIT(&f, f.n_kept == 1);
+	fl_http_call_pause(a.call, true);
+	send_part(f.kept[0], "x");
+	for (int i = 0; i < 20; i++)
+		uv_run(&f.loop, UV_RUN_NOWAIT);
+	assert_int_equal(a.n_data, 0);
+	fl_http_call_cancel(&a.call); // while paused
+	assert_null(a.call);
+	fl_http_call_cancel(&a.call);
+	WAIT(&f, f.n_closed == 1);
+	assert_false(a.done);
+	assert_int_equal(f.n_handled, 1);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
+static void a_token_is_sent(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	struct fl_err err = {0};
+	setup_with(&f, false, NULL);
+	struct fl_http_client *c = NULL;
+	struct fl_http_client_opts o = {.bearer_token = "abc.def", .user_agent = "tester/1"};
+	assert_int_equal(fl_http_client_new(&f.loop, &o, &c, &err), 0);
+	start_call(&f, c, "GET", "/keep", NULL, 0, false, &a);
+	WAIT(&f, f.n_kept == 1);
+	assert_string_equal(fl_http_header(f.kept[0], "authorization"), "Bearer abc.def");
+	assert_string_equal(fl_http_header(f.kept[0], "user-agent"), "tester/1");
+	assert_null(fl_http_header(f.kept[0], "expect"));
+	fl_http_respond(f.kept[0], 200, "text/plain", "", 0);
+	WAIT(&f, a.done);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
 int main(void)
 {
 	make_pki();
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(plain_requests),
 	    cmocka_unit_test(tls_requests),
+	    cmocka_unit_test(says_why_no_response_came),
+	    cmocka_unit_test(time_outs_end_a_call),
+	    cmocka_unit_test(a_moving_stream_does_not_stall),
+	    cmocka_unit_test(a_cut_stream_is_an_error),
+	    cmocka_unit_test(callbacks_may_start_cancel_and_free),
+	    cmocka_unit_test(a_cancelled_call_is_silent),
+	    cmocka_unit_test(a_token_is_sent),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	free_pki();
