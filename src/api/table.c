@@ -127,9 +127,11 @@ const char *fl_human_duration(struct fl_arena *a, int64_t ns)
 
 const char *fl_human_age(struct fl_arena *a, const char *rfc3339, int64_t now_ns)
 {
-	int64_t then_ns;
+	int64_t then_ns, age_ns;
 
 	if (fl_str_empty(rfc3339) || !fl_time_parse(rfc3339, &then_ns))
 		return "<unknown>";
-	return fl_human_duration(a, now_ns - then_ns);
+	if (__builtin_sub_overflow(now_ns, then_ns, &age_ns))
+		age_ns = INT64_MAX; // Go's time.Since saturates too
+	return fl_human_duration(a, age_ns);
 }

@@ -8,7 +8,6 @@
 #include "api/hooks/hooks.h"
 #include "api/table.h"
 #include "api/validate.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -116,13 +115,6 @@ static void validate_view(struct fl_causes *c, const struct fl_json *obj, const 
 
 // --- table and fields, of the stored form ---
 
-static const char *since(struct fl_arena *a, const char *time, int64_t now_ns)
-{
-	int64_t ns;
-
-	return !time || !fl_time_parse(time, &ns) ? "<unknown>" : fl_human_duration(a, now_ns - ns);
-}
-
 static const char *with_host(struct fl_arena *a, const char *component, const char *host)
 {
 	return fl_str_empty(host) ? component : fl_arena_printf(a, "%s, %s", component, host);
@@ -174,14 +166,14 @@ static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now
 	} else if (!count) {
 		count = 1;
 	}
-	fl_cell_string(a, cells, since(a, last, now_ns));
+	fl_cell_string(a, cells, fl_human_age(a, last, now_ns));
 	fl_cell_string(a, cells, fl_json_str(obj, "type"));
 	fl_cell_string(a, cells, fl_json_str(obj, "reason"));
 	fl_cell_string(a, cells, about(a, obj));
 	fl_cell_string(a, cells, fl_json_str(fl_json_get(obj, "involvedObject"), "fieldPath"));
 	fl_cell_string(a, cells, reporter_of(a, obj));
 	fl_cell_string(a, cells, trim(a, fl_json_str_or(obj, "message", "")));
-	fl_cell_string(a, cells, since(a, first, now_ns));
+	fl_cell_string(a, cells, fl_human_age(a, first, now_ns));
 	fl_cell_int(a, cells, count);
 	fl_cell_name(a, cells, obj);
 }

@@ -4,7 +4,6 @@
 #include "api/hooks/cells.h"
 #include "api/hooks/pod.h"
 #include "api/table.h"
-#include "base/clock.h"
 #include "base/str.h"
 
 struct summary {
@@ -142,10 +141,9 @@ static void summarize(struct fl_arena *a, const struct fl_json *obj, struct summ
 
 static const char *restarts_text(struct fl_arena *a, const struct summary *s, int64_t now_ns)
 {
-	int64_t when;
-
-	if (s->restarts && s->last_restart && fl_time_parse(s->last_restart, &when))
-		return fl_arena_printf(a, "%lld (%s ago)", (long long)s->restarts, fl_human_duration(a, now_ns - when));
+	if (s->restarts && s->last_restart)
+		return fl_arena_printf(a, "%lld (%s ago)", (long long)s->restarts,
+				       fl_human_age(a, s->last_restart, now_ns));
 	return fl_arena_printf(a, "%lld", (long long)s->restarts);
 }
 
