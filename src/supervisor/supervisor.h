@@ -14,8 +14,8 @@
 #include "base/err.h"
 #include "base/ip.h"
 
-// Holds the supervisor's pid in a role's environment: the role asks to be killed when that process ends, so that no two sets of
-// roles are ever at work on one data directory.
+// Holds the supervisor's pid in a role's environment: the role asks to be killed when that process ends, so that no two
+// sets of roles are ever at work on one data directory.
 #define FL_SUPERVISOR_ENV "FAIRLEAD_SUPERVISOR"
 
 struct fl_supervised {

@@ -8,31 +8,16 @@ Exchanges are sent in the order in which they were recorded; status, reason, cau
 masked on both sides: uids, times, revisions, generated suffixes, and addresses and ports that the server chose. managedFields are left out.
 EXCEPTIONS names the exchanges that are not replayed or answered differently on purpose: `file: case: reason` a line.
 """
-import base64
-import http.client
 import json
 import os
 import re
-import ssl
 import sys
-import tempfile
+
+from kubeclient import connect
 
 ORDER = ["namespace", "service-defaults", "service-validation", "read", "write", "type-changes", "endpoints", "workloads", "ingress", "identity", "delete"]
 MASKED = {"uid": "UID", "resourceVersion": "RV", "creationTimestamp": "TIME", "deletionTimestamp": "TIME", "lastTransitionTime": "TIME",
           "lastUpdateTime": "TIME", "time": "TIME", "continue": "CONTINUE", "firstTimestamp": "TIME", "lastTimestamp": "TIME"}
-
-
-def connect(path):
-    """An HTTPS connection with the client certificate of a kubeconfig written by us (block YAML, data inline)."""
-    text = open(path, encoding="utf-8").read()
-    field = lambda name: re.search(rf"{name}: *\"?([^\"\s]+)", text).group(1)
-    ctx = ssl.create_default_context(cadata=base64.b64decode(field("certificate-authority-data")).decode())
-    with tempfile.NamedTemporaryFile() as pem:
-        pem.write(base64.b64decode(field("client-certificate-data")) + base64.b64decode(field("client-key-data")))
-        pem.flush()
-        ctx.load_cert_chain(pem.name)
-    host, port = re.match(r"https://(.*):(\d+)", field("server")).groups()
-    return lambda: http.client.HTTPSConnection(host.strip("[]"), int(port), context=ctx, timeout=20)
 
 
 def given(request):
