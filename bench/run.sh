@@ -17,5 +17,8 @@ for b in build/bench/*_bench; do
 	"$b" 2>&1 | tee "$out/$name.txt" || echo "$name: ended with status ${PIPESTATUS[0]}"
 done
 echo "== medians"
-awk '!/^(#|pss )/ && NF == 4 { v[$1] = v[$1] " " $3; unit[$1] = $4 }
-	END { for (n in v) { k = split(v[n], a, " "); asort(a); print n, a[int((k + 1) / 2)], unit[n], "(" k " runs)" } }' $out/node.txt | sort
+grep -vE '^(#|pss )' $out/node.txt | awk 'NF == 4' | sort -k1,1 -k3,3n | awk '
+	function flush() { if (n) print name, v[int((n + 1) / 2)], unit, "(" n " runs)"; n = 0 }
+	$1 != name { flush(); name = $1; unit = $4 }
+	{ v[++n] = $3 }
+	END { flush() }'
