@@ -88,6 +88,8 @@ struct fl_proxy_backend_config {
 	bool masquerade_all;
 };
 
+#define FL_PROXY_TIDY_MS 100 // a packet is through within microseconds, within milliseconds on a host that steals time
+
 struct fl_proxy_backend; // each backend defines its own
 
 struct fl_proxy_counter {
@@ -102,9 +104,14 @@ struct fl_proxy_backend_ops {
 	int (*open)(const struct fl_proxy_backend_config *cfg, struct fl_proxy_backend **ret, struct fl_err *err);
 	void (*close)(struct fl_proxy_backend **b); // leaves the rules in place
 
-	// All or nothing, and no packet sees a state in between. With delta->full the backend reads what the kernel
-	// holds and writes the difference only. After any failure the core comes again with a full delta.
+	// All or nothing, and every packet on its way meanwhile gets where the old or the new state sends it. With
+	// delta->full the backend reads what the kernel holds and writes the difference only. After any failure the
+	// core comes again with a full delta.
 	int (*apply)(struct fl_proxy_backend *b, const struct fl_proxy_delta *delta, struct fl_err *err);
+
+	// Removes what apply left behind for packets that were on their way. Call it after an apply, again and again
+	// with at least FL_PROXY_TIDY_MS in between while it returns 1. NULL: nothing is ever left behind.
+	int (*tidy)(struct fl_proxy_backend *b, struct fl_err *err);
 
 	// 0 when the rules in the kernel are still ours; -ESTALE when somebody removed them. Cheap: called every few
 	// seconds.

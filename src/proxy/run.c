@@ -26,7 +26,7 @@ struct proxy {
 	uv_loop_t loop;
 	uv_check_t after_poll;
 	uv_prepare_t before_poll;
-	uv_timer_t check, retry;
+	uv_timer_t check, retry, tidy;
 	uv_signal_t on_term, on_int;
 	struct fl_client *client;
 	struct fl_informer *services, *slices, *node;
@@ -49,6 +49,20 @@ static void on_retry(uv_timer_t *t)
 	sync_now(p);
 }
 
+static void on_tidy(uv_timer_t *t)
+{
+	struct proxy *p = t->data;
+	struct fl_err err = {0};
+	int rc = p->ops->tidy(p->backend, &err);
+
+	if (rc <= 0)
+		uv_timer_stop(t);
+	if (rc < 0) {
+		fl_warn("rules are written anew: %s", err.text);
+		fl_proxy_core_resync(p->core);
+	}
+}
+
 static void sync_now(struct proxy *p)
 {
 	struct fl_err err = {0};
@@ -63,6 +77,8 @@ static void sync_now(struct proxy *p)
 		return;
 	}
 	p->retry_ms = 0;
+	if (p->ops->tidy && !uv_is_active((uv_handle_t *)&p->tidy))
+		uv_timer_start(&p->tidy, on_tidy, FL_PROXY_TIDY_MS, FL_PROXY_TIDY_MS);
 	if (!p->first_sync_done) {
 		struct fl_proxy_core_stats s;
 
@@ -167,9 +183,10 @@ static int start_handles(struct proxy *p, struct fl_err *err)
 	uv_prepare_init(&p->loop, &p->before_poll);
 	uv_timer_init(&p->loop, &p->check);
 	uv_timer_init(&p->loop, &p->retry);
+	uv_timer_init(&p->loop, &p->tidy);
 	uv_signal_init(&p->loop, &p->on_term);
 	uv_signal_init(&p->loop, &p->on_int);
-	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p;
+	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p->tidy.data = p;
 	uv_check_start(&p->after_poll, on_after_poll);
 	uv_prepare_start(&p->before_poll, on_before_poll);
 	uv_timer_start(&p->check, on_check, CHECK_MS, CHECK_MS);

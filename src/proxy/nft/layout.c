@@ -169,18 +169,41 @@ struct nft_elem nft_local_elem(const struct fl_ip *ip)
 	return e;
 }
 
+struct nft_elem nft_masq_elem(bool is6, uint32_t policy)
+{
+	static const char *const chains[2][4] = {
+	    {"masq-nonpod4", "masq-always", "masq-nonpod4", "masq-hostsrc"},
+	    {"masq-nonpod6", "masq-always", "masq-nonpod6", "masq-hostsrc"},
+	};
+	struct nft_elem e = elem(NFT_MASQ4, is6 ? AF_INET6 : AF_INET);
+
+	put_word(e.key, &e.key_len, policy);
+	e.chain = chains[is6][policy];
+	return e;
+}
+
 // ---- version
 
-void nft_layout_version(const struct fl_proxy_backend_config *cfg, char ret[static 64])
+static uint64_t hash_of(const struct nft_batch *b)
 {
 	static const uint8_t key[16];
+
+	return fl_siphash13(key, b->buf.data, b->buf.len);
+}
+
+struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
+{
+	// One shape of each kind, so that the hash covers the rules of all.
 	static const uint32_t counts[] = {2, 1 | 1 << 16, 2 << 16, 2};
 	static const uint32_t policies[] = {0, NFT_POLICY_LOCAL | NFT_POLICY_EXTERNAL, NFT_POLICY_LOCAL,
 					    NFT_POLICY_EXTERNAL};
-	struct nft_batch b;
+	struct nft_batch frame, rules;
+	struct nft_version v;
 
-	nft_batch_init(&b, NULL);
-	nft_layout_base(&b, cfg);
+	nft_batch_init(&frame, NULL);
+	nft_layout_frame(&frame);
+	nft_batch_init(&rules, NULL);
+	nft_layout_rules(&rules, cfg, false);
 	for (unsigned i = 0; i < 4 * FL_COUNT(policies); i++) {
 		struct nft_shape s = {
 		    .counts = counts[i % 4],
@@ -190,8 +213,11 @@ void nft_layout_version(const struct fl_proxy_backend_config *cfg, char ret[stat
 		    .node_port = i % 4 == 3,
 		};
 
-		nft_shape_rules(&b, cfg, &s);
+		nft_shape_rules(&rules, cfg, &s, false);
 	}
-	snprintf(ret, 64, "fairlead nftables layout %016" PRIx64, fl_siphash13(key, b.buf.data, b.buf.len));
-	nft_batch_deinit(&b);
+	snprintf(v.frame, sizeof(v.frame), "fairlead nftables frame %016" PRIx64, hash_of(&frame));
+	snprintf(v.rules_chain, sizeof(v.rules_chain), NFT_RULES_PREFIX "%016" PRIx64, hash_of(&rules));
+	nft_batch_deinit(&frame);
+	nft_batch_deinit(&rules);
+	return v;
 }

@@ -47,9 +47,10 @@ struct nft_shape {
 struct nft_shape nft_shape_of(const struct fl_proxy_frontend *f); // padding zeroed: usable as a key
 // The chain a shape leads to. False: a chain of the base, which stands always.
 bool nft_shape_chain(const struct nft_shape *s, char name[static NFT_MAX_NAME]);
-struct nft_elem nft_shape_elem(const struct nft_shape *s, const char *chain);        // of its dispatch map
-void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, // adds the chain and its rules
-		     const struct nft_shape *s);
+struct nft_elem nft_shape_elem(const struct nft_shape *s, const char *chain); // of its dispatch map
+// Adds the chain and its rules; rewrite: it may be there already, with other rules.
+void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, const struct nft_shape *s,
+		     bool rewrite);
 
 struct nft_elem nft_frontend_elem(const struct fl_proxy_frontend *f);
 struct nft_elem nft_slot_elem(const struct fl_proxy_pool *p, uint32_t slot, const struct fl_proxy_endpoint *e);
@@ -57,7 +58,21 @@ struct nft_elem nft_member_elem(const struct fl_proxy_pool *p, const struct fl_p
 struct nft_elem nft_vip_elem(const struct fl_ip *ip);
 struct nft_elem nft_local_elem(const struct fl_ip *ip);
 
-// Sets, counters and chains that stand always. The batch already has the (empty) table.
-void nft_layout_base(struct nft_batch *b, const struct fl_proxy_backend_config *cfg);
-// What stands in the table's comment: it names the layout, and differs when any rule that this code makes does.
-void nft_layout_version(const struct fl_proxy_backend_config *cfg, char ret[static 64]);
+struct nft_elem nft_masq_elem(bool is6, uint32_t policy); // policy 0..3
+
+#define NFT_COUNTERS 5
+unsigned nft_layout_counters(const char *ret[static NFT_COUNTERS]); // names
+
+// What stands always, into a batch that has the (empty) table: the frame is sets, counters and chains, the rules go
+// into those chains. rewrite: instead of the rules that are there.
+void nft_layout_frame(struct nft_batch *b);
+void nft_layout_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, bool rewrite);
+
+// Hashes of what this code and configuration make. The frame's stands in the table's comment: with another frame the
+// table is made anew. The rules' names an empty chain, since that can be exchanged: with other rules in the same frame
+// only the rules are written, and the elements stay.
+struct nft_version {
+	char frame[48], rules_chain[NFT_MAX_NAME];
+};
+#define NFT_RULES_PREFIX "rules-"
+struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg);

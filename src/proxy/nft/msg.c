@@ -72,7 +72,7 @@ static const char *type_name(unsigned type)
 	    [NFT_MSG_NEWCHAIN] = "add chain",         [NFT_MSG_DELCHAIN] = "delete chain",
 	    [NFT_MSG_NEWRULE] = "add rule in",        [NFT_MSG_NEWSET] = "add set",
 	    [NFT_MSG_NEWSETELEM] = "add elements of", [NFT_MSG_DELSETELEM] = "delete elements of",
-	    [NFT_MSG_NEWOBJ] = "add counter",
+	    [NFT_MSG_NEWOBJ] = "add counter",         [NFT_MSG_DELRULE] = "delete rules of",
 	};
 
 	return type < FL_COUNT(names) && names[type] ? names[type] : "message";
@@ -230,6 +230,14 @@ void nft_chain(struct nft_batch *b, uint16_t msg_type, const char *name)
 	nft_msg_begin(b, msg_type, msg_type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0);
 	nft_attr_str(b, NFTA_CHAIN_TABLE, NFT_TABLE);
 	nft_attr_str(b, NFTA_CHAIN_NAME, name);
+	nft_msg_end(b);
+}
+
+void nft_flush_chain(struct nft_batch *b, const char *name)
+{
+	nft_msg_begin(b, NFT_MSG_DELRULE, 0);
+	nft_attr_str(b, NFTA_RULE_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_RULE_CHAIN, name);
 	nft_msg_end(b);
 }
 

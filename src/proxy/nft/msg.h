@@ -47,6 +47,7 @@ void nft_nest_end(struct nft_batch *b, size_t nest);
 void nft_table(struct nft_batch *b, uint16_t msg_type, const char *comment); // comment: only for NEWTABLE, may be NULL
 void nft_base_chain(struct nft_batch *b, const char *name, uint32_t hook, int32_t priority);
 void nft_chain(struct nft_batch *b, uint16_t msg_type, const char *name);
+void nft_flush_chain(struct nft_batch *b, const char *name); // deletes its rules
 void nft_counter(struct nft_batch *b, const char *name);
 
 struct nft_set_def {

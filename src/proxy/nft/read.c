@@ -237,10 +237,10 @@ int nft_read_chains(struct fl_netlink *nl, void (*cb)(void *arg, const char *nam
 int nft_read_counters(struct fl_netlink *nl, struct fl_proxy_counter *ret, unsigned max, unsigned *ret_n,
 		      struct fl_err *err)
 {
-	static const char *const names[] = {"no-endpoints", "no-local-endpoints", "unknown-port", "unallocated-vip"};
+	const char *names[NFT_COUNTERS];
 	AUTO(answers_deinit) struct answers a = {0};
 	int rc = ask_dump(nl, NFT_MSG_GETOBJ, &a, err);
-	unsigned n = 0;
+	unsigned n = 0, n_names = nft_layout_counters(names);
 
 	if (rc < 0) {
 		(void)fl_err_prefix(err, "nftables: read counters");
@@ -251,7 +251,7 @@ int nft_read_counters(struct fl_netlink *nl, struct fl_proxy_counter *ret, unsig
 
 		parse_message(msg, tb, NFTA_OBJ_MAX);
 		parse_nest(tb[NFTA_OBJ_DATA], data, NFTA_COUNTER_MAX);
-		for (unsigned i = 0; i < FL_COUNT(names) && n < max; i++) {
+		for (unsigned i = 0; i < n_names && n < max; i++) {
 			if (!fl_streq(get_str(tb[NFTA_OBJ_NAME]), names[i]))
 				continue;
 			ret[n++] = (struct fl_proxy_counter){.name = names[i],

@@ -10,6 +10,11 @@
 //   svc4-c3 np4-c3 ...            masq-always, masq-nonpod4, masq-hostsrc
 //   no-endpoints ...
 //
+// The kernel switches from old rules and elements to new ones at one instant, but a packet may be on its way through
+// the rules just then, and each lookup sees the elements of its own moment. Therefore removals follow in a transaction
+// of their own (nft.c), and a packet that still finds half of what it needs is dropped, to be sent again a second
+// later: going on untranslated, its connection would never work.
+//
 // Register use in the chains of shapes:
 //   R0..  key of frontends, then its data: R0 counts, R1 policy, R2 affinity, R3 pool
 //   R3.R4 key of slots (pool . slot) -> R4.. address . port
@@ -113,7 +118,7 @@ static void match_addr_is_local(struct nft_batch *b, uint32_t fib_flag)
 	nft_expr_cmp(b, NFT_CMP_EQ, R(0), &local, sizeof(local));
 }
 
-static void rule_goto(struct nft_batch *b, const char *chain, const char *target)
+static void add_rule_goto(struct nft_batch *b, const char *chain, const char *target)
 {
 	nft_rule(b, chain);
 	nft_expr_verdict(b, NFT_GOTO, target);
@@ -242,7 +247,8 @@ bool nft_shape_chain(const struct nft_shape *s, char name[static NFT_MAX_NAME])
 	return true;
 }
 
-void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, const struct nft_shape *s)
+void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, const struct nft_shape *s,
+		     bool rewrite)
 {
 	char chain[NFT_MAX_NAME];
 
@@ -253,8 +259,11 @@ void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *
 	struct pick p = {.cfg = cfg, .f = &families[s->is6], .chain = chain, .shape = s, .modulus = cluster};
 
 	nft_chain(b, NFT_MSG_NEWCHAIN, chain);
+	if (rewrite)
+		nft_flush_chain(b, chain);
 	if (!(s->policy & NFT_POLICY_LOCAL)) {
 		add_pick(b, &p);
+		add_rule_goto(b, chain, "changed-meanwhile");
 		return;
 	}
 	// Traffic of pods and of the host itself to an external address is as if it had gone out and come back: it
@@ -274,24 +283,48 @@ void nft_shape_rules(struct nft_batch *b, const struct fl_proxy_backend_config *
 	p.first_slot = NFT_LOCAL_SLOT;
 	if (local)
 		add_pick(b, &p);
-	else
-		rule_goto(b, chain, "no-local-endpoints");
+	add_rule_goto(b, chain, local ? "changed-meanwhile" : "no-local-endpoints");
 }
 
 // ---- the base
 
-static const char *const counters[] = {
-    "no-endpoints",       // rejected: the Service has none
-    "no-local-endpoints", // dropped: traffic policy Local and none on this node
-    "unknown-port",       // rejected: the cluster IP has no such port
-    "unallocated-vip",    // dropped: an address of the service range that no Service has (or not yet)
+static const struct {
+	const char *counter; // and the chain that counts
+	bool rejected;       // else dropped
+} refusals[] = {
+    {"no-endpoints", true},        // the Service has none
+    {"no-local-endpoints", false}, // traffic policy Local and none on this node
+    {"unknown-port", true},        // the cluster IP has no such port
+    {"unallocated-vip", false},    // an address of the service range that no Service has (or not yet)
+    {"changed-meanwhile", false},  // rules changed while the packet was on its way through them
 };
+
+static const char *const plain_chains[] = {"reject",      "masq-always", "masq-hostsrc", "masq-nonpod4", "masq-nonpod6",
+					   "masquerade4", "masquerade6", "services4",    "services6"};
+
+static const struct {
+	const char *name;
+	uint32_t hook;
+	int32_t priority;
+	const char *target; // chain of a family, without its suffix
+} hooks[] = {
+    {"prerouting", NF_INET_PRE_ROUTING, NAT_DST_PRIORITY, "services"},
+    {"output", NF_INET_LOCAL_OUT, NAT_DST_PRIORITY, "services"},
+    {"postrouting", NF_INET_POST_ROUTING, NAT_SRC_PRIORITY, "masquerade"},
+};
+
+unsigned nft_layout_counters(const char *ret[static NFT_COUNTERS])
+{
+	_Static_assert(FL_COUNT(refusals) == NFT_COUNTERS, "one counter a refusal");
+	for (unsigned i = 0; i < FL_COUNT(refusals); i++)
+		ret[i] = refusals[i].counter;
+	return FL_COUNT(refusals);
+}
 
 static void add_refusals(struct nft_batch *b)
 {
 	uint8_t tcp = IPPROTO_TCP;
 
-	nft_chain(b, NFT_MSG_NEWCHAIN, "reject");
 	nft_rule(b, "reject");
 	nft_expr_meta(b, NFT_META_L4PROTO, R(0));
 	nft_expr_cmp(b, NFT_CMP_EQ, R(0), &tcp, 1);
@@ -301,14 +334,10 @@ static void add_refusals(struct nft_batch *b)
 	nft_expr_reject(b, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_PORT_UNREACH);
 	nft_rule_end(b);
 
-	for (unsigned i = 0; i < FL_COUNT(counters); i++) {
-		bool dropped = i == 1 || i == 3;
-
-		nft_counter(b, counters[i]);
-		nft_chain(b, NFT_MSG_NEWCHAIN, counters[i]);
-		nft_rule(b, counters[i]);
-		nft_expr_counter(b, counters[i]);
-		nft_expr_verdict(b, dropped ? NF_DROP : NFT_GOTO, dropped ? NULL : "reject");
+	for (unsigned i = 0; i < FL_COUNT(refusals); i++) {
+		nft_rule(b, refusals[i].counter);
+		nft_expr_counter(b, refusals[i].counter);
+		nft_expr_verdict(b, refusals[i].rejected ? NFT_GOTO : NF_DROP, refusals[i].rejected ? "reject" : NULL);
 		nft_rule_end(b);
 	}
 }
@@ -319,7 +348,6 @@ static void add_services(struct nft_batch *b, const struct fl_proxy_backend_conf
 	char chain[NFT_MAX_NAME];
 
 	name_chain(chain, "services", f);
-	nft_chain(b, NFT_MSG_NEWCHAIN, chain);
 	nft_rule(b, chain);
 	find_frontend(b, f, false);
 	nft_expr_lookup(b, set_name(NFT_DISPATCH_SVC4, f), R(0), 0, true);
@@ -355,15 +383,6 @@ static void add_services(struct nft_batch *b, const struct fl_proxy_backend_conf
 	nft_rule_end(b);
 }
 
-static void add_masq_elem(struct nft_batch *b, const struct family *f, uint32_t policy, const char *chain)
-{
-	struct nft_elem e = {.key_len = sizeof(policy), .chain = chain};
-	const struct nft_elem *list = &e;
-
-	memcpy(e.key, &policy, sizeof(policy));
-	nft_elems(b, NFT_MSG_NEWSETELEM, set_name(NFT_MASQ4, f), &list, 1);
-}
-
 static void masquerade_rule(struct nft_batch *b, const char *chain)
 {
 	nft_rule(b, chain);
@@ -378,7 +397,6 @@ static void add_masquerade(struct nft_batch *b, const struct fl_proxy_backend_co
 
 	// Cluster IPs: who is no pod could not be answered directly by every pod.
 	name_chain(nonpod, "masq-nonpod", f);
-	nft_chain(b, NFT_MSG_NEWCHAIN, nonpod);
 	for (unsigned i = 0; i < cfg->n_pod_cidrs && !cfg->masquerade_all; i++) {
 		if (cfg->pod_cidrs[i].ip.family != f->af)
 			continue;
@@ -391,14 +409,8 @@ static void add_masquerade(struct nft_batch *b, const struct fl_proxy_backend_co
 	if (knows_pods || cfg->masquerade_all)
 		masquerade_rule(b, nonpod);
 
-	add_masq_elem(b, f, 0, nonpod);
-	add_masq_elem(b, f, NFT_POLICY_LOCAL, nonpod);
-	add_masq_elem(b, f, NFT_POLICY_EXTERNAL, "masq-always");
-	add_masq_elem(b, f, NFT_POLICY_EXTERNAL | NFT_POLICY_LOCAL, "masq-hostsrc");
-
-	name_chain(chain, "masquerade", f);
-	nft_chain(b, NFT_MSG_NEWCHAIN, chain);
 	// Hairpin: a pod that reached itself through a Service must see another source than itself.
+	name_chain(chain, "masquerade", f);
 	nft_rule(b, chain);
 	load_saddr(b, f, R(0));
 	load_daddr(b, f, R(f->addr_regs));
@@ -414,39 +426,55 @@ static void add_masquerade(struct nft_batch *b, const struct fl_proxy_backend_co
 	}
 }
 
-static void add_hook(struct nft_batch *b, const char *name, uint32_t hook, int32_t priority, const char *target)
+static void add_hook_rules(struct nft_batch *b, unsigned i)
 {
 	static const uint32_t dst_nat = IPS_DST_NAT, zero;
 
-	nft_base_chain(b, name, hook, priority);
-	if (hook == NF_INET_POST_ROUTING) {
-		nft_rule(b, name);
+	if (hooks[i].hook == NF_INET_POST_ROUTING) {
+		nft_rule(b, hooks[i].name);
 		nft_expr_ct(b, NFT_CT_STATUS, false, R(0));
 		nft_expr_mask(b, R(0), R(0), &dst_nat, sizeof(dst_nat));
 		nft_expr_cmp(b, NFT_CMP_EQ, R(0), &zero, sizeof(zero));
 		nft_expr_verdict(b, NF_ACCEPT, NULL);
 		nft_rule_end(b);
 	}
-	for (unsigned i = 0; i < FL_COUNT(families); i++) {
+	for (unsigned f = 0; f < FL_COUNT(families); f++) {
 		char chain[NFT_MAX_NAME];
 
-		name_chain(chain, target, &families[i]);
-		nft_rule(b, name);
+		name_chain(chain, hooks[i].target, &families[f]);
+		nft_rule(b, hooks[i].name);
 		nft_expr_meta(b, NFT_META_NFPROTO, R(0));
-		nft_expr_cmp(b, NFT_CMP_EQ, R(0), &families[i].nfproto, 1);
+		nft_expr_cmp(b, NFT_CMP_EQ, R(0), &families[f].nfproto, 1);
 		nft_expr_verdict(b, NFT_GOTO, chain);
 		nft_rule_end(b);
 	}
 }
 
-void nft_layout_base(struct nft_batch *b, const struct fl_proxy_backend_config *cfg)
+void nft_layout_frame(struct nft_batch *b)
 {
 	for (uint32_t i = 0; i < NFT_SET_COUNT; i++)
 		nft_set(b, &nft_set_defs[i], i + 1);
+	for (unsigned i = 0; i < FL_COUNT(refusals); i++) {
+		nft_counter(b, refusals[i].counter);
+		nft_chain(b, NFT_MSG_NEWCHAIN, refusals[i].counter);
+	}
+	for (unsigned i = 0; i < FL_COUNT(plain_chains); i++)
+		nft_chain(b, NFT_MSG_NEWCHAIN, plain_chains[i]);
+	for (unsigned i = 0; i < FL_COUNT(hooks); i++)
+		nft_base_chain(b, hooks[i].name, hooks[i].hook, hooks[i].priority);
+}
+
+void nft_layout_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, bool rewrite)
+{
+	for (unsigned i = 0; rewrite && i < FL_COUNT(refusals); i++)
+		nft_flush_chain(b, refusals[i].counter);
+	for (unsigned i = 0; rewrite && i < FL_COUNT(plain_chains); i++)
+		nft_flush_chain(b, plain_chains[i]);
+	for (unsigned i = 0; rewrite && i < FL_COUNT(hooks); i++)
+		nft_flush_chain(b, hooks[i].name);
+
 	add_refusals(b);
-	nft_chain(b, NFT_MSG_NEWCHAIN, "masq-always");
 	masquerade_rule(b, "masq-always");
-	nft_chain(b, NFT_MSG_NEWCHAIN, "masq-hostsrc");
 	nft_rule(b, "masq-hostsrc");
 	match_addr_is_local(b, NFTA_FIB_F_SADDR);
 	nft_expr_masquerade(b);
@@ -455,7 +483,6 @@ void nft_layout_base(struct nft_batch *b, const struct fl_proxy_backend_config *
 		add_services(b, cfg, &families[i]);
 		add_masquerade(b, cfg, &families[i]);
 	}
-	add_hook(b, "prerouting", NF_INET_PRE_ROUTING, NAT_DST_PRIORITY, "services");
-	add_hook(b, "output", NF_INET_LOCAL_OUT, NAT_DST_PRIORITY, "services");
-	add_hook(b, "postrouting", NF_INET_POST_ROUTING, NAT_SRC_PRIORITY, "masquerade");
+	for (unsigned i = 0; i < FL_COUNT(hooks); i++)
+		add_hook_rules(b, i);
 }

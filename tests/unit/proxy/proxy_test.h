@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,6 +121,18 @@ static inline void feed_sync(struct feed *f)
 		fail_msg("%s", err.text);
 }
 
+// What was left for packets under way goes too.
+static inline void feed_tidy(struct feed *f)
+{
+	struct fl_err err = {0};
+	int rc;
+
+	while ((rc = fl_proxy_nft_ops.tidy(f->backend, &err)) > 0)
+		;
+	if (rc < 0)
+		fail_msg("%s", err.text);
+}
+
 static inline void feed_delete_all(struct feed *f)
 {
 	while (f->objects.n) {
@@ -151,6 +164,7 @@ static inline char *kernel_text(struct feed *f)
 	struct fl_buf b = {0};
 	struct fl_err err = {0};
 
+	feed_tidy(f);
 	if (fl_proxy_nft_ops.dump(f->backend, &b, &err) < 0)
 		fail_msg("%s", err.text);
 	fl_buf_puts(&b, "");

@@ -4,6 +4,7 @@
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -78,6 +79,16 @@ static uint32_t generation(void)
 	must(fl_netlink_talk(nl, (struct nlmsghdr *)(void *)b.buf.data, store_generation, &id, &err));
 	assert_int_not_equal(id, 0);
 	return id;
+}
+
+static uint64_t table_handle(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct nft_table_info info;
+
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	must(nft_read_table(nl, &info, &err));
+	return info.handle;
 }
 
 static void new_process(void)
@@ -176,17 +187,23 @@ static void removed_table_comes_back(void **state)
 	assert_string_equal(before, again);
 }
 
-// Connects without pause while rules are replaced; every attempt must succeed.
+// Connects without pause while rules change; every attempt must succeed, and at once: a lost first packet would be sent
+// again after a second.
 struct knocker {
 	pthread_t thread;
 	atomic_bool stop;
-	int netns, listener, knocks, failures;
+	int netns, listeners[PODS];
+	unsigned knocks, failures, retransmits;
+	int error; // of the last failure
 };
 
 static void *knock(void *arg)
 {
 	struct knocker *k = arg;
+	struct pollfd p[PODS];
 
+	for (int i = 0; i < PODS; i++)
+		p[i] = (struct pollfd){.fd = k->listeners[i], .events = POLLIN};
 	if (setns(k->netns, CLONE_NEWNET) < 0)
 		return NULL;
 	while (!atomic_load(&k->stop)) {
@@ -194,45 +211,93 @@ static void *knock(void *arg)
 		struct sockaddr_storage sa;
 		socklen_t len;
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		struct tcp_info info = {0};
+		struct linger reset = {.l_onoff = 1}; // or the ports run out in TIME_WAIT
 
 		fl_ip_to_sockaddr(&ip, 80, &sa, &len);
 		k->knocks++;
 		if (connect(fd, (struct sockaddr *)&sa, len) < 0) {
 			k->failures++;
-		} else {
-			struct pollfd p = {.fd = k->listener, .events = POLLIN};
-
-			if (poll(&p, 1, WAIT_MS) == 1)
-				close(accept(k->listener, NULL, NULL));
+			k->error = errno;
 		}
+		len = sizeof(info);
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+		k->retransmits += info.tcpi_total_retrans;
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 		close(fd);
+		while (poll(p, PODS, 0) > 0) {
+			for (int i = 0; i < PODS; i++) {
+				if (p[i].revents)
+					close(accept(p[i].fd, NULL, NULL));
+			}
+		}
 	}
 	return NULL;
 }
 
-static void other_layout_without_gap(void **state)
+static void start_knocking(struct knocker *k)
 {
-	struct knocker k = {0};
+	*k = (struct knocker){.netns = net.pod[3]};
+	for (int i = 0; i < PODS; i++)
+		k->listeners[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
+	assert_int_equal(pthread_create(&k->thread, NULL, knock, k), 0);
+}
+
+static void stop_knocking(struct knocker *k)
+{
+	atomic_store(&k->stop, true);
+	pthread_join(k->thread, NULL);
+	for (int i = 0; i < PODS; i++)
+		close(k->listeners[i]);
+	if (k->failures)
+		fail_msg("%u of %u failed: %s", k->failures, k->knocks, strerror(k->error));
+	assert_int_equal(k->retransmits, 0);
+	assert_true(k->knocks > 0);
+}
+
+static const char plain_web[] = "kind: Service\n"
+				"apiVersion: v1\n"
+				"metadata: {name: web}\n"
+				"spec: {clusterIP: 10.96.0.20, ports: [{name: http, port: 80, protocol: TCP}]}\n";
+
+static void endpoints_change_without_gap(void **state)
+{
+	struct knocker k;
 
 	prepare();
-	k.netns = net.pod[3];
-	k.listener = serve(&net, net.pod[0], AF_INET, SOCK_STREAM, 8080);
-	feed_apply(&f, web);
-	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x1);
-	assert_int_equal(pthread_create(&k.thread, NULL, knock, &k), 0);
-	for (int i = 0; i < 50; i++) {
-		cfg.masquerade_all = i % 2 == 0; // other rules, so another version of the layout
-		new_process();
-		feed_apply(&f, web);
-		AUTO_FREE char *slice = slice_yaml("web", AF_INET, HTTP_PORTS, 0x1);
-		feed_apply(&f, slice);
-		feed_sync(&f);
+	feed_apply(&f, plain_web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	start_knocking(&k);
+	for (unsigned i = 0; i < 20000; i++) {
+		static const unsigned sets[] = {0x7, 0x3, 0x6, 0x1, 0x4, 0x5, 0x2};
+
+		feed_slice(&f, "web", AF_INET, HTTP_PORTS, sets[i % FL_COUNT(sets)]);
+		if (i % 1000 == 0)
+			must(fl_proxy_nft_ops.tidy(f.backend, &err));
 	}
-	atomic_store(&k.stop, true);
-	pthread_join(k.thread, NULL);
-	close(k.listener);
-	assert_int_equal(k.failures, 0);
-	assert_true(k.knocks > 0);
+	stop_knocking(&k);
+}
+
+static void other_rules_without_gap(void **state)
+{
+	struct knocker k;
+
+	prepare();
+	feed_apply(&f, plain_web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+	uint64_t handle = table_handle();
+	start_knocking(&k);
+	for (int i = 0; i < 300; i++) {
+		cfg.masquerade_all = i % 2 == 0;
+		new_process();
+		feed_apply(&f, plain_web);
+		feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+		AUTO_FREE char *text = kernel_text(&f);
+		assert_int_equal(strstr(text, "0x0af40000") != NULL,
+				 i % 2); // the pod range stands in the rules, or not
+	}
+	stop_knocking(&k);
+	assert_int_equal(table_handle(), handle);
 }
 
 static void put_message(struct nft_batch *b, uint16_t type, const char *table, const char *chain)
@@ -339,7 +404,8 @@ int main(void)
 	    cmocka_unit_test_teardown(restart_writes_nothing, finish),
 	    cmocka_unit_test_teardown(restart_catches_up, finish),
 	    cmocka_unit_test_teardown(removed_table_comes_back, finish),
-	    cmocka_unit_test_teardown(other_layout_without_gap, finish),
+	    cmocka_unit_test_teardown(endpoints_change_without_gap, finish),
+	    cmocka_unit_test_teardown(other_rules_without_gap, finish),
 	    cmocka_unit_test(cleanup_leaves_strangers_alone),
 	    cmocka_unit_test(unknown_mode),
 	};
