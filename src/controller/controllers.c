@@ -8,7 +8,10 @@
 #include "base/mem.h"
 #include "controller/deployment/deployment.h"
 #include "controller/endpoints/endpoints.h"
+#include "controller/garbage/garbage.h"
 #include "controller/hub.h"
+#include "controller/namespace/namespace.h"
+#include "controller/node/node.h"
 #include "controller/replicaset/replicaset.h"
 #include "controller/scheduler/scheduler.h"
 
@@ -17,10 +20,14 @@ struct role {
 	uv_signal_t term, interrupt;
 	struct fl_client *client;
 	struct fl_hub *hub;
+	struct fl_discovery *discovery;
 	struct fl_endpoints_controller *endpoints;
 	struct fl_deployment_controller *deployments;
 	struct fl_replicaset_controller *replicasets;
 	struct fl_scheduler *scheduler;
+	struct fl_namespace_controller *namespaces;
+	struct fl_garbage *garbage;
+	struct fl_node_controller *nodes;
 };
 
 static void on_signal(uv_signal_t *s, int number)
@@ -47,13 +54,21 @@ static int start(struct role *r, const struct fl_controllers_opts *opts, struct 
 	r->deployments = fl_deployment_controller_new(r->hub);
 	r->replicasets = fl_replicaset_controller_new(r->hub);
 	r->scheduler = fl_scheduler_new(r->hub);
+	r->discovery = fl_discovery_new(r->client);
+	r->namespaces = fl_namespace_controller_new(r->hub, r->discovery);
+	r->garbage = fl_garbage_new(r->hub, r->discovery);
+	r->nodes = fl_node_controller_new(r->hub);
 	fl_hub_on_synced(r->hub, on_synced, r);
 	return fl_hub_start(r->hub, err);
 }
 
 static void stop(struct role *r)
 {
+	fl_garbage_free(&r->garbage);
 	fl_hub_free(&r->hub);
+	fl_node_controller_free(&r->nodes);
+	fl_namespace_controller_free(&r->namespaces);
+	fl_discovery_free(&r->discovery);
 	fl_scheduler_free(&r->scheduler);
 	fl_replicaset_controller_free(&r->replicasets);
 	fl_deployment_controller_free(&r->deployments);

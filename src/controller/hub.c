@@ -28,11 +28,16 @@ struct extra {
 	struct fl_informer *informer;
 };
 
+struct queue {
+	struct fl_workqueue *q;
+	bool held;
+};
+
 struct fl_hub {
 	struct fl_client *c;
 	struct feed feeds[FL_HUB_KIND_COUNT];
 	FL_VEC(struct synced_fn) on_synced;
-	FL_VEC(struct fl_workqueue *) queues;
+	FL_VEC(struct queue) queues;
 	FL_VEC(struct extra) extras;
 	struct fl_writes *writes; // under way
 	unsigned unsynced;
@@ -79,7 +84,8 @@ static void on_synced(void *arg)
 	for (size_t i = 0; i < h->on_synced.n; i++)
 		h->on_synced.v[i].fn(h->on_synced.v[i].arg);
 	for (size_t i = 0; i < h->queues.n; i++)
-		fl_workqueue_pause(h->queues.v[i], false);
+		if (!h->queues.v[i].held)
+			fl_workqueue_pause(h->queues.v[i].q, false);
 }
 
 int fl_hub_start(struct fl_hub *h, struct fl_err *err)
@@ -110,7 +116,7 @@ void fl_hub_free(struct fl_hub **hp)
 		fl_vec_deinit(&h->feeds[k].listeners);
 	}
 	for (size_t i = 0; i < h->queues.n; i++)
-		fl_workqueue_free(&h->queues.v[i]);
+		fl_workqueue_free(&h->queues.v[i].q);
 	fl_vec_deinit(&h->queues);
 	fl_vec_deinit(&h->on_synced);
 	fl_vec_deinit(&h->extras);
@@ -134,8 +140,17 @@ struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (
 {
 	struct fl_workqueue *q = fl_workqueue_new(fl_client_loop(h->c), concurrency, work, arg);
 	fl_workqueue_pause(q, h->unsynced > 0);
-	fl_vec_push(&h->queues, q);
+	struct queue entry = {q, false};
+	fl_vec_push(&h->queues, entry);
 	return q;
+}
+
+void fl_hub_hold(struct fl_hub *h, struct fl_workqueue *queue)
+{
+	for (size_t i = 0; i < h->queues.n; i++)
+		if (h->queues.v[i].q == queue)
+			h->queues.v[i].held = true;
+	fl_workqueue_pause(queue, true);
 }
 
 struct fl_client *fl_hub_client(const struct fl_hub *h)

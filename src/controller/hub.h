@@ -37,6 +37,9 @@ void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg); // be
 struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (*work)(void *arg, const char *key),
 				  void *arg);
 
+// Such a queue stays paused beyond that: its owner lets it run.
+void fl_hub_hold(struct fl_hub *h, struct fl_workqueue *queue);
+
 struct fl_client *fl_hub_client(const struct fl_hub *h);
 uv_loop_t *fl_hub_loop(const struct fl_hub *h);
 bool fl_hub_synced(const struct fl_hub *h);

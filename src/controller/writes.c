@@ -22,6 +22,7 @@ struct write {
 	struct write *next, **link;
 	const struct fl_gvr *gvr;
 	const char *verb, *ns, *name, *uid; // in the arena
+	bool uncached;
 	fl_write_done done;
 	void *arg;
 	struct fl_client_call *call;
@@ -82,7 +83,7 @@ static bool stays_for_now(const struct fl_json *answer)
 static void into_cache(const struct write *one, int rc, const struct fl_json *answer)
 {
 	struct fl_informer *i = fl_hub_informer_of(one->w->hub, one->gvr);
-	if (!i)
+	if (!i || one->uncached)
 		return;
 	if (!one->uid) {
 		if (rc == 0)
@@ -98,7 +99,7 @@ static void judge(const struct write *one, int rc, int http_status, const struct
 		  const struct fl_err *err)
 {
 	struct fl_writes *w = one->w;
-	if (rc == 0 || (rc == -ENOENT && one->uid))
+	if (rc == 0 || (rc == -ENOENT && (one->uid || one->uncached)))
 		return;
 	if (http_status == 403 && fl_hub_ns_closed(w->hub, one->ns))
 		return; // the namespace is being deleted: nothing to do any more
@@ -177,6 +178,37 @@ void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns
 	fl_json_write(&b, obj);
 	fl_client_raw(fl_hub_client(w->hub), "POST", fl_client_path(&w->arena, gvr, ns, name, subresource),
 		      "application/json", b.data, b.len, on_done, one, &one->call);
+}
+
+void fl_write_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *method, const char *ns, const char *name,
+		  const char *path, const struct fl_json *body, fl_write_done done, void *arg)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct write *one = add(w, gvr, method, ns, name, done, arg);
+	one->uncached = true;
+	if (body)
+		fl_json_write(&b, body);
+	fl_client_raw(fl_hub_client(w->hub), method, path, body ? "application/json" : NULL, b.data, b.len, on_done,
+		      one, &one->call);
+}
+
+void fl_write_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+			   const char *uid, const char *resource_version, const char *propagation)
+{
+	struct fl_arena *a = &w->arena;
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct write *one = add(w, gvr, "delete", ns, name, NULL, NULL);
+	one->uid = fl_arena_strdup(a, uid);
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, o, "kind", "DeleteOptions");
+	fl_json_set_str(a, o, "apiVersion", "v1");
+	fl_json_set_str(a, o, "propagationPolicy", propagation);
+	struct fl_json *p = fl_json_set_object(a, o, "preconditions");
+	fl_json_set_str(a, p, "uid", uid);
+	fl_json_set_str(a, p, "resourceVersion", resource_version);
+	fl_json_write(&b, o);
+	fl_client_raw(fl_hub_client(w->hub), "DELETE", fl_client_path(a, gvr, ns, name, NULL), "application/json",
+		      b.data, b.len, on_done, one, &one->call);
 }
 
 void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writes of one reconcile. They run side by side; when all have answered, the key is done - well, or to be tried
-// again. Each answer goes into the informer's cache before its callback runs. Errors are logged here, once.
+// again. A callback may add further ones. Each answer goes into the informer's cache before its callback runs. Errors
+// are logged here, once.
 #pragma once
 
 #include "controller/hub.h"
@@ -26,6 +27,12 @@ void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns
 // Not there any more counts as done. `uid` must not be NULL.
 void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
 		     int grace_seconds, const char *propagation, fl_write_done done, void *arg);
+// The same for exactly this state: refused (409) when the object has changed since `resource_version`.
+void fl_write_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+			   const char *uid, const char *resource_version, const char *propagation);
+// Any request whose answer goes into no cache, e.g. a read past the caches. 404 counts as done.
+void fl_write_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *method, const char *ns, const char *name,
+		  const char *path, const struct fl_json *body, fl_write_done done, void *arg);
 void fl_writes_fail(struct fl_writes *w);                     // the key is to be tried again, with back-off
 void fl_writes_again(struct fl_writes *w, unsigned delay_ms); // once more after a delay although all went well
 struct fl_arena *fl_writes_arena(struct fl_writes *w);        // lives until the key is done: for callbacks' arguments

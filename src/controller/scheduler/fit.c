@@ -6,7 +6,7 @@
 
 #include "controller/meta.h"
 
-static bool tolerates(const struct fl_json *t, const char *key, const char *value, const char *effect)
+bool fl_fit_toleration_covers(const struct fl_json *t, const char *key, const char *value, const char *effect)
 {
 	const char *t_effect = fl_json_str_or(t, "effect", ""), *t_key = fl_json_str_or(t, "key", ""),
 		   *op = fl_json_str_or(t, "operator", "Equal");
@@ -22,7 +22,7 @@ static bool tolerates(const struct fl_json *t, const char *key, const char *valu
 bool fl_fit_tolerates(const struct fl_json *pod, const char *key, const char *value, const char *effect)
 {
 	fl_json_each (t, fl_json_path(pod, "spec", "tolerations", NULL))
-		if (tolerates(t, key, value, effect))
+		if (fl_fit_toleration_covers(t, key, value, effect))
 			return true;
 	return false;
 }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/node/health.h"
+
+#include "base/clock.h"
+#include "controller/meta.h"
+#include "controller/scheduler/fit.h"
+
+#define NOT_READY   "node.kubernetes.io/not-ready"
+#define UNREACHABLE "node.kubernetes.io/unreachable"
+
+static const char *const watched[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
+
+static bool is_watched(const char *type)
+{
+	for (size_t i = 0; i < sizeof(watched) / sizeof(*watched); i++)
+		if (fl_streq(type, watched[i]))
+			return true;
+	return false;
+}
+
+static struct fl_json *unknown(struct fl_arena *a, const struct fl_json *had, const char *type, const char *now)
+{
+	struct fl_json *c = had ? fl_json_clone(a, had) : fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, c, "type", type);
+	fl_json_set_str(a, c, "status", "Unknown");
+	fl_json_set_str(a, c, "lastTransitionTime", now);
+	fl_json_set_str(a, c, "reason", had ? "NodeStatusUnknown" : "NodeStatusNeverUpdated");
+	fl_json_set_str(a, c, "message",
+			had ? "Kubelet stopped posting node status." : "Kubelet never posted node status.");
+	return c;
+}
+
+static struct fl_json *guarded(struct fl_arena *a, const struct fl_json *node)
+{
+	const struct fl_json *meta = fl_json_get(node, "metadata");
+	struct fl_json *patch = fl_json_new(a, FL_JSON_OBJECT), *pm = fl_json_set_object(a, patch, "metadata");
+	fl_json_set_str(a, pm, "uid", fl_json_str_or(meta, "uid", ""));
+	fl_json_set_str(a, pm, "resourceVersion", fl_json_str_or(meta, "resourceVersion", ""));
+	return patch;
+}
+
+struct fl_json *fl_node_unknown_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
+{
+	char time[FL_TIME_STRLEN];
+	const char *now = fl_time_format(now_ns, time);
+	const struct fl_json *status = fl_json_get(node, "status");
+	struct fl_json *patch = guarded(a, node),
+		       *conditions = fl_json_set_array(a, fl_json_set_object(a, patch, "status"), "conditions");
+	bool changed = false;
+	fl_json_each (c, fl_json_get(status, "conditions")) {
+		const char *type = fl_json_str_or(c, "type", "");
+		bool stays = !is_watched(type) || fl_streq(fl_json_str(c, "status"), "Unknown");
+		fl_json_append(conditions, stays ? fl_json_clone(a, c) : unknown(a, c, type, now));
+		changed |= !stays;
+	}
+	for (size_t i = 0; i < sizeof(watched) / sizeof(*watched); i++)
+		if (!fl_condition_find(status, watched[i])) {
+			fl_json_append(conditions, unknown(a, NULL, watched[i], now));
+			changed = true;
+		}
+	return changed ? patch : NULL;
+}
+
+static const char *ready_status(const struct fl_json *node)
+{
+	return fl_json_str_or(fl_condition_find(fl_json_get(node, "status"), "Ready"), "status", "Unknown");
+}
+
+bool fl_node_is_down(const struct fl_json *node)
+{
+	return strcmp(ready_status(node), "True") != 0;
+}
+
+static bool has_taint(const struct fl_json *taints, const char *key, const char *effect)
+{
+	fl_json_each (t, taints)
+		if (fl_streq(fl_json_str(t, "key"), key) && fl_streq(fl_json_str(t, "effect"), effect))
+			return true;
+	return false;
+}
+
+static void want_taint(struct fl_arena *a, struct fl_json *taints, const char *key, const char *effect, const char *now,
+		       bool *changed)
+{
+	if (has_taint(taints, key, effect))
+		return;
+	struct fl_json *t = fl_json_append(taints, fl_json_new(a, FL_JSON_OBJECT));
+	fl_json_set_str(a, t, "key", key);
+	fl_json_set_str(a, t, "effect", effect);
+	fl_json_set_str(a, t, "timeAdded", now);
+	*changed = true;
+}
+
+struct fl_json *fl_node_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
+{
+	char time[FL_TIME_STRLEN];
+	const char *now = fl_time_format(now_ns, time), *ready = ready_status(node);
+	const char *want = !strcmp(ready, "True") ? NULL : !strcmp(ready, "False") ? NOT_READY : UNREACHABLE;
+	struct fl_json *patch = guarded(a, node);
+	struct fl_json *taints = fl_json_set_array(a, fl_json_set_object(a, patch, "spec"), "taints");
+	bool changed = false;
+	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {
+		const char *key = fl_json_str_or(t, "key", "");
+		bool ours = !strcmp(key, NOT_READY) || !strcmp(key, UNREACHABLE);
+		if (!ours || (want && !strcmp(key, want)))
+			fl_json_append(taints, fl_json_clone(a, t));
+		else
+			changed = true;
+	}
+	if (want) {
+		want_taint(a, taints, want, "NoSchedule", now, &changed);
+		want_taint(a, taints, want, "NoExecute", now, &changed);
+	}
+	return changed ? patch : NULL;
+}
+
+struct fl_json *fl_node_pod_unready_patch(struct fl_arena *a, const struct fl_pod *p, int64_t now_ns)
+{
+	char time[FL_TIME_STRLEN];
+	if (!p->ready)
+		return NULL;
+	struct fl_json *patch = fl_json_new(a, FL_JSON_OBJECT);
+	struct fl_json *list = fl_json_set_array(a, fl_json_set_object(a, patch, "status"), "conditions");
+	struct fl_json *c = fl_json_append(list, fl_json_new(a, FL_JSON_OBJECT));
+	fl_json_set_str(a, c, "type", "Ready");
+	fl_json_set_str(a, c, "status", "False");
+	fl_json_set_str(a, c, "lastTransitionTime", fl_time_format(now_ns, time));
+	return patch;
+}
+
+// How long the pod tolerates one taint: -1 for ever, 0 not at all. Of several tolerations the shortest counts.
+static int64_t tolerated_s(const struct fl_json *pod, const struct fl_json *taint)
+{
+	int64_t shortest = -1;
+	bool any = false;
+	fl_json_each (t, fl_json_path(pod, "spec", "tolerations", NULL)) {
+		if (!fl_fit_toleration_covers(t, fl_json_str_or(taint, "key", ""), fl_json_str_or(taint, "value", ""),
+					      "NoExecute"))
+			continue;
+		any = true;
+		int64_t s = fl_json_int(t, "tolerationSeconds", -1);
+		if (fl_json_get(t, "tolerationSeconds") && s < 0)
+			s = 0;
+		if (s >= 0 && (shortest < 0 || s < shortest))
+			shortest = s;
+	}
+	return any ? shortest : 0;
+}
+
+int64_t fl_node_evict_at(const struct fl_json *node, const struct fl_pod *p)
+{
+	int64_t first = -1;
+	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {
+		if (!fl_streq(fl_json_str(t, "effect"), "NoExecute"))
+			continue;
+		int64_t s = tolerated_s(p->tree, t);
+		if (s < 0)
+			continue;
+		int64_t added = fl_meta_time_ns(fl_json_str(t, "timeAdded"));
+		int64_t at = s && added ? added + s * 1000000000 : 0;
+		if (first < 0 || at < first)
+			first = at;
+	}
+	return first;
+}
