@@ -265,9 +265,15 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static void sort(struct lines *l)
+{
+	if (l->v.n)
+		qsort(l->v.v, l->v.n, sizeof(*l->v.v), by_text);
+}
+
 static void put_sorted(struct lines *l, struct fl_buf *ret)
 {
-	qsort(l->v.v, l->v.n, sizeof(*l->v.v), by_text);
+	sort(l);
 	for (size_t i = 0; i < l->v.n; i++)
 		fl_buf_printf(ret, "%s\n", l->v.v[i]);
 }
@@ -423,7 +429,7 @@ int nft_dump(struct fl_netlink *nl, struct fl_buf *ret, struct fl_err *err)
 	AUTO(names_deinit) struct fl_map pools = {0};
 	int rc = nft_read_chains(nl, add_chain, &chains, err);
 
-	qsort(chains.v.v, chains.v.n, sizeof(*chains.v.v), by_text);
+	sort(&chains);
 	for (size_t i = 0; rc == 0 && i < chains.v.n; i++) {
 		const char *line = chains.v.v[i];
 

@@ -164,17 +164,17 @@ static void not_ours(void **state)
 	    "metadata: {name: a}\nspec: {clusterIP: None, ports: [{port: 80}]}",
 	    "metadata: {name: a}\nspec: {clusterIP: \"\", ports: [{port: 80}]}",
 	    "metadata: {name: a}\nspec: {type: ExternalName, externalName: example.org}",
-	    "metadata: {name: a, labels: {service.kubernetes.io/service-proxy-name: mine}}\n"
-	    "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}",
-	    "metadata: {name: a, labels: {service.kubernetes.io/headless: \"\"}}\n"
-	    "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}",
+	    ("metadata: {name: a, labels: {service.kubernetes.io/service-proxy-name: mine}}\n"
+	     "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}"),
+	    ("metadata: {name: a, labels: {service.kubernetes.io/headless: \"\"}}\n"
+	     "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}"),
 	};
 	const char *const slices[] = {
 	    "metadata: {name: a-1}\naddressType: IPv4\nendpoints: []",
 	    "metadata: {name: a-1, labels: {kubernetes.io/service-name: \"\"}}\naddressType: IPv4\nendpoints: []",
 	    "metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}\naddressType: FQDN\nendpoints: []",
-	    "metadata: {name: a-1, labels: {kubernetes.io/service-name: a, service.kubernetes.io/headless: \"\"}}\n"
-	    "addressType: IPv4\nendpoints: []",
+	    ("metadata: {name: a-1, labels: {kubernetes.io/service-name: a, service.kubernetes.io/headless: \"\"}}\n"
+	     "addressType: IPv4\nendpoints: []"),
 	};
 	const struct fl_proxy_where where = {"node-a", NULL};
 
@@ -199,14 +199,14 @@ static void not_ours(void **state)
 static void slices_together(void **state)
 {
 	const char *const texts[] = {
-	    "metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\n"
-	    "ports: [{name: x, port: 1, protocol: TCP}, {name: y, port: 2, protocol: UDP}, {name: x, port: null}]\n"
-	    "endpoints: [{addresses: [10.0.0.2, 10.0.0.9]}, {addresses: [10.0.0.1], conditions: {ready: false}}]",
-	    "metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\n"
-	    "ports: [{name: x, port: 1, protocol: TCP}]\n"
-	    "endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}, {addresses: [nonsense]}, {addresses: []}]",
-	    "metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv6\n"
-	    "ports: [{name: x, port: 1, protocol: TCP}]\nendpoints: [{addresses: [\"fd00::1\"]}]",
+	    ("metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\n"
+	     "ports: [{name: x, port: 1, protocol: TCP}, {name: y, port: 2, protocol: UDP}, {name: x, port: null}]\n"
+	     "endpoints: [{addresses: [10.0.0.2, 10.0.0.9]}, {addresses: [10.0.0.1], conditions: {ready: false}}]"),
+	    ("metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\n"
+	     "ports: [{name: x, port: 1, protocol: TCP}]\n"
+	     "endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}, {addresses: [nonsense]}, {addresses: []}]"),
+	    ("metadata: {labels: {kubernetes.io/service-name: a}}\naddressType: IPv6\n"
+	     "ports: [{name: x, port: 1, protocol: TCP}]\nendpoints: [{addresses: [\"fd00::1\"]}]"),
 	};
 	const struct fl_proxy_where where = {"node-a", NULL};
 	AUTO(fl_proxy_service_deinit) struct fl_proxy_service svc = {0};
