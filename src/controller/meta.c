@@ -103,7 +103,7 @@ int64_t fl_meta_created_ns(const struct fl_json *obj)
 	return fl_meta_time_ns(fl_json_str(fl_json_get(obj, "metadata"), "creationTimestamp"));
 }
 
-struct fl_json *fl_condition_find(const struct fl_json *status, const char *type)
+struct fl_json *fl_meta_condition(const struct fl_json *status, const char *type)
 {
 	fl_json_each (c, fl_json_get(status, "conditions"))
 		if (fl_streq(fl_json_str(c, "type"), type))
@@ -111,7 +111,7 @@ struct fl_json *fl_condition_find(const struct fl_json *status, const char *type
 	return NULL;
 }
 
-struct fl_json *fl_status_patch(struct fl_arena *a, const struct fl_json *old, const struct fl_json *now)
+struct fl_json *fl_meta_status_patch(struct fl_arena *a, const struct fl_json *old, const struct fl_json *now)
 {
 	struct fl_json *patch = fl_json_new(a, FL_JSON_OBJECT), *status = fl_json_set_object(a, patch, "status");
 	fl_json_each (m, now) {

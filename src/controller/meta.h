@@ -31,10 +31,10 @@ int64_t fl_meta_created_ns(const struct fl_json *obj); // 0 when absent
 int64_t fl_meta_time_ns(const char *rfc3339);          // 0 when absent or broken
 
 // The condition of a type in a status, or NULL.
-struct fl_json *fl_condition_find(const struct fl_json *status, const char *type);
+struct fl_json *fl_meta_condition(const struct fl_json *status, const char *type);
 // A merge patch {"status": ...} from `old` (may be NULL) to `now`; NULL when they are equal. Members that are gone
 // become null.
-struct fl_json *fl_status_patch(struct fl_arena *a, const struct fl_json *old, const struct fl_json *now);
+struct fl_json *fl_meta_status_patch(struct fl_arena *a, const struct fl_json *old, const struct fl_json *now);
 
 // IntOrString "25%" or 3 of `total`; percents are rounded up or down. `otherwise` when `v` is NULL or no number.
 // (apimachinery intstr.GetScaledValueFromIntOrPercent)

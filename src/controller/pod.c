@@ -3,12 +3,12 @@
 
 #include "controller/meta.h"
 
-struct fl_pod fl_pod_read(const struct fl_json *tree)
+struct fl_podview fl_podview_read(const struct fl_json *tree)
 {
 	const struct fl_json *meta = fl_json_get(tree, "metadata"), *status = fl_json_get(tree, "status");
-	const struct fl_json *ready = fl_condition_find(status, "Ready");
+	const struct fl_json *ready = fl_meta_condition(status, "Ready");
 	const char *phase = fl_json_str_or(status, "phase", "Pending");
-	return (struct fl_pod){
+	return (struct fl_podview){
 	    .tree = tree,
 	    .ns = fl_json_str_or(meta, "namespace", ""),
 	    .name = fl_json_str_or(meta, "name", ""),
@@ -23,7 +23,7 @@ struct fl_pod fl_pod_read(const struct fl_json *tree)
 	};
 }
 
-bool fl_pod_available(const struct fl_pod *p, int64_t min_ready_s, int64_t now_ns, int64_t *ret_wait_ns)
+bool fl_podview_available(const struct fl_podview *p, int64_t min_ready_s, int64_t now_ns, int64_t *ret_wait_ns)
 {
 	if (!p->ready)
 		return false;
@@ -35,7 +35,7 @@ bool fl_pod_available(const struct fl_pod *p, int64_t min_ready_s, int64_t now_n
 	return false;
 }
 
-const char *fl_pod_ip(const struct fl_pod *p, size_t i)
+const char *fl_podview_ip(const struct fl_podview *p, size_t i)
 {
 	const struct fl_json *status = fl_json_get(p->tree, "status"), *ips = fl_json_get(status, "podIPs");
 	if (fl_json_count(ips))

@@ -7,7 +7,7 @@
 
 #include "api/object.h"
 
-struct fl_pod { // strings point into the tree
+struct fl_podview { // strings point into the tree
 	const struct fl_json *tree;
 	const char *ns, *name, *uid;
 	const char *node;       // "" when it is not bound
@@ -19,9 +19,9 @@ struct fl_pod { // strings point into the tree
 	int64_t created_ns;
 };
 
-struct fl_pod fl_pod_read(const struct fl_json *tree);
+struct fl_podview fl_podview_read(const struct fl_json *tree);
 // Ready for at least min_ready_s. `ret_wait_ns` (may be NULL): how long until then, where it is ready.
 // (podutil.IsPodAvailable)
-bool fl_pod_available(const struct fl_pod *p, int64_t min_ready_s, int64_t now_ns, int64_t *ret_wait_ns);
+bool fl_podview_available(const struct fl_podview *p, int64_t min_ready_s, int64_t now_ns, int64_t *ret_wait_ns);
 // The i-th address: status.podIPs, or podIP alone; NULL behind the last.
-const char *fl_pod_ip(const struct fl_pod *p, size_t i);
+const char *fl_podview_ip(const struct fl_podview *p, size_t i);

@@ -23,7 +23,7 @@ struct write {
 	const struct fl_gvr *gvr;
 	const char *verb, *ns, *name, *uid; // in the arena
 	bool uncached;
-	fl_write_done done;
+	fl_writes_done done;
 	void *arg;
 	struct fl_client_call *call;
 };
@@ -126,7 +126,7 @@ static void on_done(void *arg, int rc, int http_status, struct fl_arena *a, stru
 }
 
 static struct write *add(struct fl_writes *w, const struct fl_gvr *gvr, const char *verb, const char *ns,
-			 const char *name, fl_write_done done, void *arg)
+			 const char *name, fl_writes_done done, void *arg)
 {
 	struct write *one = fl_arena_zalloc(&w->arena, sizeof(*one));
 	*one = (struct write){
@@ -146,8 +146,8 @@ static struct write *add(struct fl_writes *w, const struct fl_gvr *gvr, const ch
 	return one;
 }
 
-void fl_write_create(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
-		     fl_write_done done, void *arg)
+void fl_writes_create(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
+		      fl_writes_done done, void *arg)
 {
 	const struct fl_json *meta = fl_json_get(obj, "metadata");
 	const char *name = fl_json_str(meta, "name");
@@ -155,23 +155,23 @@ void fl_write_create(struct fl_writes *w, const struct fl_gvr *gvr, const char *
 	fl_client_create(fl_hub_client(w->hub), gvr, ns, obj, on_done, one, &one->call);
 }
 
-void fl_write_update(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
-		     const char *subresource, const struct fl_json *obj, fl_write_done done, void *arg)
+void fl_writes_update(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		      const char *subresource, const struct fl_json *obj, fl_writes_done done, void *arg)
 {
 	struct write *one = add(w, gvr, "update", ns, name, done, arg);
 	fl_client_update(fl_hub_client(w->hub), gvr, ns, name, subresource, obj, on_done, one, &one->call);
 }
 
-void fl_write_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
-		    const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_write_done done,
-		    void *arg)
+void fl_writes_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		     const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_writes_done done,
+		     void *arg)
 {
 	struct write *one = add(w, gvr, "patch", ns, name, done, arg);
 	fl_client_patch(fl_hub_client(w->hub), gvr, ns, name, subresource, type, patch, on_done, one, &one->call);
 }
 
-void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
-		   const char *subresource, const struct fl_json *obj, fl_write_done done, void *arg)
+void fl_writes_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+		    const char *subresource, const struct fl_json *obj, fl_writes_done done, void *arg)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	struct write *one = add(w, gvr, subresource, ns, name, done, arg);
@@ -180,8 +180,8 @@ void fl_write_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns
 		      "application/json", b.data, b.len, on_done, one, &one->call);
 }
 
-void fl_write_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *method, const char *ns, const char *name,
-		  const char *path, const struct fl_json *body, fl_write_done done, void *arg)
+void fl_writes_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *method, const char *ns, const char *name,
+		   const char *path, const struct fl_json *body, fl_writes_done done, void *arg)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	struct write *one = add(w, gvr, method, ns, name, done, arg);
@@ -192,8 +192,8 @@ void fl_write_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *met
 		      one, &one->call);
 }
 
-void fl_write_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
-			   const char *uid, const char *resource_version, const char *propagation)
+void fl_writes_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
+			    const char *uid, const char *resource_version, const char *propagation)
 {
 	struct fl_arena *a = &w->arena;
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
@@ -211,8 +211,8 @@ void fl_write_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const 
 		      b.data, b.len, on_done, one, &one->call);
 }
 
-void fl_write_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
-		     int grace_seconds, const char *propagation, fl_write_done done, void *arg)
+void fl_writes_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
+		      int grace_seconds, const char *propagation, fl_writes_done done, void *arg)
 {
 	struct write *one = add(w, gvr, "delete", ns, name, done, arg);
 	one->uid = fl_arena_strdup(&w->arena, uid);

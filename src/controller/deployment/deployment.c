@@ -105,7 +105,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	struct fl_json *tree = fl_object_tree(o, &a);
 	const struct fl_json *ref = fl_meta_controller(tree);
 	struct fl_pair owner = {FL_PAIR_CONTROLLER, fl_json_str_or(ref, "uid", "")};
-	if (now && ref && !fl_pod_read(tree).finished) {
+	if (now && ref && !fl_podview_read(tree).finished) {
 		fl_index_put(&c->pods, o->ns, o->name, &owner, 1);
 	} else {
 		fl_index_del(&c->pods, o->ns, o->name);
@@ -154,8 +154,8 @@ static void add_owned(void *arg, const char *name)
 	    fl_meta_deleting(g->deployment))
 		take_set(g, rs, tree);
 	else
-		fl_write_patch(g->w, &fl_gvr_replicasets, rs->ns, rs->name, NULL, FL_PATCH_MERGE,
-			       fl_meta_release_patch(g->a, tree, g->uid), NULL, NULL);
+		fl_writes_patch(g->w, &fl_gvr_replicasets, rs->ns, rs->name, NULL, FL_PATCH_MERGE,
+				fl_meta_release_patch(g->a, tree, g->uid), NULL, NULL);
 }
 
 // The pass ends with the adoption: the next one, which its answer calls, counts the set.
@@ -167,9 +167,10 @@ static void adopt(void *arg, const char *name)
 	if (!rs || fl_meta_deleting(tree) ||
 	    !fl_selector_matches(g->selector, fl_json_path(tree, "metadata", "labels", NULL)))
 		return;
-	fl_write_patch(g->w, &fl_gvr_replicasets, rs->ns, rs->name, NULL, FL_PATCH_MERGE,
-		       fl_meta_adopt_patch(g->a, tree, fl_meta_owner_ref(g->a, g->deployment, "apps/v1", "Deployment")),
-		       NULL, NULL);
+	fl_writes_patch(
+	    g->w, &fl_gvr_replicasets, rs->ns, rs->name, NULL, FL_PATCH_MERGE,
+	    fl_meta_adopt_patch(g->a, tree, fl_meta_owner_ref(g->a, g->deployment, "apps/v1", "Deployment")), NULL,
+	    NULL);
 	g->adopting = true;
 }
 
@@ -217,13 +218,13 @@ static void on_name_taken(const struct scaling *s)
 	if (!d || !rs)
 		return;
 	struct fl_json *dt = fl_object_tree(d, &a), *rt = fl_object_tree(rs, &a);
-	if (fl_meta_controlled_by(rt, d->uid) &&
-	    fl_template_equal(fl_json_path(rt, "spec", "template", NULL), fl_json_path(dt, "spec", "template", NULL)))
+	if (fl_meta_controlled_by(rt, d->uid) && fl_podtemplate_equal(fl_json_path(rt, "spec", "template", NULL),
+								      fl_json_path(dt, "spec", "template", NULL)))
 		return;
 	struct fl_json *patch = fl_json_new(&a, FL_JSON_OBJECT);
 	fl_json_set_int(&a, fl_json_set_object(&a, patch, "status"), "collisionCount",
 			fl_json_int(fl_json_get(dt, "status"), "collisionCount", 0) + 1);
-	fl_write_patch(s->w, &fl_gvr_deployments, s->ns, s->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
+	fl_writes_patch(s->w, &fl_gvr_deployments, s->ns, s->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
 }
 
 static void on_created(void *arg, int rc, const struct fl_json *answer, const struct fl_err *err)
@@ -268,14 +269,14 @@ static void write_step(struct gather *g, const char *key, const char *name, cons
 	switch (step->op) {
 	case FL_DEPLOY_CREATE:
 		if (!fl_hub_ns_closed(g->c->hub, g->ns))
-			fl_write_create(g->w, &fl_gvr_replicasets, g->ns, step->body, on_created, s);
+			fl_writes_create(g->w, &fl_gvr_replicasets, g->ns, step->body, on_created, s);
 		break;
 	case FL_DEPLOY_PATCH:
-		fl_write_patch(g->w, &fl_gvr_replicasets, g->ns, step->name, NULL, FL_PATCH_MERGE, step->body,
-			       on_patched, s);
+		fl_writes_patch(g->w, &fl_gvr_replicasets, g->ns, step->name, NULL, FL_PATCH_MERGE, step->body,
+				on_patched, s);
 		break;
 	case FL_DEPLOY_DELETE:
-		fl_write_delete(g->w, &fl_gvr_replicasets, g->ns, step->name, step->uid, -1, NULL, NULL, NULL);
+		fl_writes_delete(g->w, &fl_gvr_replicasets, g->ns, step->name, step->uid, -1, NULL, NULL, NULL);
 		break;
 	}
 }
@@ -297,11 +298,11 @@ static void work_on(struct gather *g, const char *key, const struct fl_object *d
 	for (size_t i = 0; i < plan.steps.n; i++)
 		write_step(g, key, d->name, &plan.steps.v[i]);
 	if (plan.revision_patch)
-		fl_write_patch(g->w, &fl_gvr_deployments, d->ns, d->name, NULL, FL_PATCH_MERGE, plan.revision_patch,
-			       NULL, NULL);
-	struct fl_json *patch = fl_status_patch(g->a, fl_json_get(g->deployment, "status"), plan.status);
+		fl_writes_patch(g->w, &fl_gvr_deployments, d->ns, d->name, NULL, FL_PATCH_MERGE, plan.revision_patch,
+				NULL, NULL);
+	struct fl_json *patch = fl_meta_status_patch(g->a, fl_json_get(g->deployment, "status"), plan.status);
 	if (patch)
-		fl_write_patch(g->w, &fl_gvr_deployments, d->ns, d->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
+		fl_writes_patch(g->w, &fl_gvr_deployments, d->ns, d->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
 	if (plan.wait_ns)
 		fl_writes_again(g->w, (unsigned)(plan.wait_ns / 1000000) + 1);
 	fl_deploy_plan_deinit(&plan);

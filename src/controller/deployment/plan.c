@@ -73,7 +73,7 @@ static void read_sets(struct maker *m)
 		*s = read_set(rs);
 		s->pods_left = m->in->sets[i].pods_left;
 		m->trees[m->n++] = rs;
-		if (!fl_template_equal(fl_json_path(rs, "spec", "template", NULL), template))
+		if (!fl_podtemplate_equal(fl_json_path(rs, "spec", "template", NULL), template))
 			continue;
 		struct fl_rollout_set *best = m->fresh == SIZE_MAX ? NULL : &m->sets[m->fresh];
 		if (!best || s->created_ns < best->created_ns ||
@@ -146,8 +146,8 @@ static void create_set(struct maker *m)
 	char hash[11];
 	struct fl_rollout_set *s = &m->sets[m->n];
 	int64_t size = fl_rollout_new_size(&m->rollout, m->sets, m->n, 0);
-	fl_template_hash(fl_json_get(m->spec, "template"),
-			 fl_json_int(fl_json_get(m->in->deployment, "status"), "collisionCount", 0), hash);
+	fl_podtemplate_hash(fl_json_get(m->spec, "template"),
+			    fl_json_int(fl_json_get(m->in->deployment, "status"), "collisionCount", 0), hash);
 	struct fl_json *o = make_set(m, hash, size);
 	m->created = name_of(o);
 	*s = (struct fl_rollout_set){

@@ -191,9 +191,9 @@ static void note_new_set(struct builder *b)
 
 static void put_failures(struct builder *b)
 {
-	const struct fl_json *found = fl_condition_find(fl_json_get(b->in->new_set, "status"), "ReplicaFailure");
+	const struct fl_json *found = fl_meta_condition(fl_json_get(b->in->new_set, "status"), "ReplicaFailure");
 	for (size_t i = 0; !found && i < b->in->n_sets; i++)
-		found = fl_condition_find(fl_json_get(b->in->sets[i], "status"), "ReplicaFailure");
+		found = fl_meta_condition(fl_json_get(b->in->sets[i], "status"), "ReplicaFailure");
 	if (found)
 		set_condition(b, "ReplicaFailure", fl_json_str_or(found, "status", "True"),
 			      fl_json_str_or(found, "reason", ""), fl_json_str_or(found, "message", ""));

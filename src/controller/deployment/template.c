@@ -30,7 +30,7 @@ static void drop_nulls(struct fl_json *j)
 	}
 }
 
-bool fl_template_equal(const struct fl_json *x, const struct fl_json *y)
+bool fl_podtemplate_equal(const struct fl_json *x, const struct fl_json *y)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	if (!x || !y)
@@ -79,7 +79,7 @@ static void hash_node(uint32_t *h, const struct fl_json *j)
 	}
 }
 
-void fl_template_hash(const struct fl_json *template, int64_t collisions, char buf[static 11])
+void fl_podtemplate_hash(const struct fl_json *template, int64_t collisions, char buf[static 11])
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	uint32_t h = 2166136261u;

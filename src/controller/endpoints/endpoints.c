@@ -57,7 +57,7 @@ static bool same_membership(const struct fl_json *x, const struct fl_json *y)
 		if (!fl_streq(fl_json_str(fl_json_get(x, "spec"), spec[i]),
 			      fl_json_str(fl_json_get(y, "spec"), spec[i])))
 			return false;
-	struct fl_pod px = fl_pod_read(x), py = fl_pod_read(y);
+	struct fl_podview px = fl_podview_read(x), py = fl_podview_read(y);
 	const struct fl_json *ix = fl_json_get(sx, "podIPs"), *iy = fl_json_get(sy, "podIPs");
 	return px.ready == py.ready && px.deleting == py.deleting && px.finished == py.finished &&
 	       (ix && iy ? fl_json_equal(ix, iy) : !ix == !iy) &&
@@ -95,7 +95,7 @@ static void on_service(void *arg, const struct fl_object *old, const struct fl_o
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
 	struct fl_json *tree = now ? fl_object_tree(now, &a) : NULL;
-	if (tree && fl_service_has_selector(tree)) {
+	if (tree && fl_members_has_selector(tree)) {
 		size_t n;
 		struct fl_pair *pairs = fl_index_pairs(&a, fl_json_path(tree, "spec", "selector", NULL), 0, &n);
 		fl_index_put(&c->services, o->ns, o->name, pairs, n);
@@ -168,7 +168,7 @@ struct gather {
 	struct fl_endpoints_controller *c;
 	struct fl_arena *a;
 	const char *ns;
-	FL_VEC(struct fl_pod) pods;
+	FL_VEC(struct fl_podview) pods;
 	FL_VEC(const struct fl_json *) slices;
 };
 
@@ -177,7 +177,7 @@ static void add_pod(void *arg, const char *name)
 	struct gather *g = arg;
 	const struct fl_object *o = fl_hub_find(g->c->hub, FL_HUB_PODS, g->ns, name);
 	if (o) {
-		struct fl_pod p = fl_pod_read(fl_object_tree(o, g->a));
+		struct fl_podview p = fl_podview_read(fl_object_tree(o, g->a));
 		fl_vec_push(&g->pods, p);
 	}
 }
@@ -194,7 +194,7 @@ static void add_slice(void *arg, const char *name)
 
 static int by_name(const void *x, const void *y)
 {
-	return strcmp(((const struct fl_pod *)x)->name, ((const struct fl_pod *)y)->name);
+	return strcmp(((const struct fl_podview *)x)->name, ((const struct fl_podview *)y)->name);
 }
 
 static int slice_by_name(const void *x, const void *y)
@@ -241,11 +241,11 @@ static void write_slices(struct fl_writes *w, const char *ns, const fl_slice_pla
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct fl_slice_step *s = &plan->v[i];
 		if (s->op == FL_SLICE_CREATE)
-			fl_write_create(w, &fl_gvr_endpointslices, ns, s->slice, NULL, NULL);
+			fl_writes_create(w, &fl_gvr_endpointslices, ns, s->slice, NULL, NULL);
 		else if (s->op == FL_SLICE_UPDATE)
-			fl_write_update(w, &fl_gvr_endpointslices, ns, s->name, NULL, s->slice, NULL, NULL);
+			fl_writes_update(w, &fl_gvr_endpointslices, ns, s->name, NULL, s->slice, NULL, NULL);
 		else
-			fl_write_delete(w, &fl_gvr_endpointslices, ns, s->name, s->uid, -1, NULL, NULL, NULL);
+			fl_writes_delete(w, &fl_gvr_endpointslices, ns, s->name, s->uid, -1, NULL, NULL, NULL);
 	}
 }
 
@@ -255,12 +255,12 @@ static void remove_all(struct gather *g, struct fl_writes *w, const char *key, c
 	struct fl_pair pair = {FL_LABEL_SERVICE_NAME, name};
 	free(fl_map_del(&g->c->seen, key));
 	if (ep && !fl_meta_annotation(fl_object_tree(ep, g->a), "control-plane.alpha.kubernetes.io/leader"))
-		fl_write_delete(w, &fl_gvr_endpoints, ep->ns, ep->name, ep->uid, -1, NULL, NULL, NULL);
+		fl_writes_delete(w, &fl_gvr_endpoints, ep->ns, ep->name, ep->uid, -1, NULL, NULL, NULL);
 	fl_index_search(&g->c->slices, g->ns, &pair, 1, add_slice, g);
 	for (size_t i = 0; i < g->slices.n; i++) {
 		const struct fl_json *meta = fl_json_get(g->slices.v[i], "metadata");
-		fl_write_delete(w, &fl_gvr_endpointslices, g->ns, fl_json_str_or(meta, "name", ""),
-				fl_json_str_or(meta, "uid", ""), -1, NULL, NULL, NULL);
+		fl_writes_delete(w, &fl_gvr_endpointslices, g->ns, fl_json_str_or(meta, "name", ""),
+				 fl_json_str_or(meta, "uid", ""), -1, NULL, NULL, NULL);
 	}
 }
 
@@ -269,7 +269,7 @@ static void write_all(struct gather *g, struct fl_writes *w, const char *key, co
 	struct fl_json *tree = fl_object_tree(service, g->a);
 	const struct fl_object *ep = fl_hub_find(g->c->hub, FL_HUB_ENDPOINTS, g->ns, service->name);
 	struct fl_pair pair = {FL_LABEL_SERVICE_NAME, service->name};
-	if (!fl_service_has_selector(tree))
+	if (!fl_members_has_selector(tree))
 		return; // its endpoints are somebody else's
 	size_t n;
 	struct fl_pair *selector = fl_index_pairs(g->a, fl_json_path(tree, "spec", "selector", NULL), 0, &n);
@@ -289,9 +289,9 @@ static void write_all(struct gather *g, struct fl_writes *w, const char *key, co
 	};
 	struct fl_json *now = fl_endpoints_plan(g->a, &in, ep ? fl_object_tree(ep, g->a) : NULL, FL_ENDPOINTS_MAX);
 	if (now && ep)
-		fl_write_update(w, &fl_gvr_endpoints, g->ns, service->name, NULL, now, NULL, NULL);
+		fl_writes_update(w, &fl_gvr_endpoints, g->ns, service->name, NULL, now, NULL, NULL);
 	else if (now && !fl_meta_deleting(tree))
-		fl_write_create(w, &fl_gvr_endpoints, g->ns, now, NULL, NULL);
+		fl_writes_create(w, &fl_gvr_endpoints, g->ns, now, NULL, NULL);
 	fl_slice_plan plan = {0};
 	bool missing_node;
 	fl_slices_plan(g->a, &in, g->slices.v, g->slices.n, FL_SLICE_MAX_ENDPOINTS, &plan, &missing_node);

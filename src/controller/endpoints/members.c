@@ -4,18 +4,18 @@
 #include "base/ip.h"
 #include "controller/meta.h"
 
-bool fl_service_has_selector(const struct fl_json *service)
+bool fl_members_has_selector(const struct fl_json *service)
 {
 	const struct fl_json *spec = fl_json_get(service, "spec");
 	return fl_json_count(fl_json_get(spec, "selector")) && !fl_streq(fl_json_str(spec, "type"), "ExternalName");
 }
 
-bool fl_service_publishes_all(const struct fl_json *service)
+bool fl_members_publish_all(const struct fl_json *service)
 {
 	return fl_json_bool(fl_json_get(service, "spec"), "publishNotReadyAddresses", false);
 }
 
-bool fl_service_is_headless(const struct fl_json *service)
+bool fl_members_is_headless(const struct fl_json *service)
 {
 	const char *ip = fl_json_str(fl_json_get(service, "spec"), "clusterIP");
 	return fl_str_empty(ip) || !strcmp(ip, "None");
@@ -34,7 +34,7 @@ static int64_t named_port(const struct fl_json *containers, const char *name, co
 	return 0;
 }
 
-int64_t fl_members_port(const struct fl_pod *p, const struct fl_json *service_port)
+int64_t fl_members_port(const struct fl_podview *p, const struct fl_json *service_port)
 {
 	const struct fl_json *target = fl_json_get(service_port, "targetPort"), *spec = fl_json_get(p->tree, "spec");
 	const char *name = fl_json_string(target), *protocol = fl_json_str_or(service_port, "protocol", "TCP");
@@ -44,17 +44,17 @@ int64_t fl_members_port(const struct fl_pod *p, const struct fl_json *service_po
 	return port ? port : named_port(fl_json_get(spec, "initContainers"), name, protocol, true);
 }
 
-bool fl_members_eligible(const struct fl_pod *p, bool deleting_too)
+bool fl_members_eligible(const struct fl_podview *p, bool deleting_too)
 {
-	return !p->finished && fl_pod_ip(p, 0) && (deleting_too || !p->deleting);
+	return !p->finished && fl_podview_ip(p, 0) && (deleting_too || !p->deleting);
 }
 
-const char *fl_members_ip(struct fl_arena *a, const struct fl_pod *p, const char *family)
+const char *fl_members_ip(struct fl_arena *a, const struct fl_podview *p, const char *family)
 {
 	int wanted = strcmp(family, "IPv6") ? AF_INET : AF_INET6;
 	const char *text;
 	struct fl_ip ip;
-	for (size_t i = 0; (text = fl_pod_ip(p, i)); i++)
+	for (size_t i = 0; (text = fl_podview_ip(p, i)); i++)
 		if (fl_ip_parse(text, &ip) && ip.family == wanted) {
 			char buf[FL_IP_STRLEN];
 			return fl_arena_strdup(a, fl_ip_format(&ip, buf));
@@ -62,7 +62,7 @@ const char *fl_members_ip(struct fl_arena *a, const struct fl_pod *p, const char
 	return NULL;
 }
 
-const char *fl_members_hostname(const struct fl_pod *p, const struct fl_json *service)
+const char *fl_members_hostname(const struct fl_podview *p, const struct fl_json *service)
 {
 	const struct fl_json *spec = fl_json_get(p->tree, "spec"), *meta = fl_json_get(service, "metadata");
 	const char *hostname = fl_json_str(spec, "hostname");
@@ -72,7 +72,7 @@ const char *fl_members_hostname(const struct fl_pod *p, const struct fl_json *se
 	return hostname;
 }
 
-struct fl_json *fl_members_target(struct fl_arena *a, const struct fl_pod *p)
+struct fl_json *fl_members_target(struct fl_arena *a, const struct fl_podview *p)
 {
 	struct fl_json *ref = fl_json_new(a, FL_JSON_OBJECT);
 	fl_json_set_str(a, ref, "kind", "Pod");

@@ -63,7 +63,7 @@ static const char *ports_key(struct fl_arena *a, const struct fl_json *ports)
 	return fl_arena_strndup(a, b.data ? b.data : "", b.len);
 }
 
-static struct fl_json *ports_of(struct planner *pl, const struct fl_pod *p)
+static struct fl_json *ports_of(struct planner *pl, const struct fl_podview *p)
 {
 	struct fl_arena *a = pl->a;
 	struct fl_json *ports = fl_json_new(a, FL_JSON_ARRAY);
@@ -93,11 +93,11 @@ static const char *endpoint_id(struct fl_arena *a, const struct fl_json *ep)
 	return fl_arena_strndup(a, b.data, b.len);
 }
 
-static struct fl_json *make_endpoint(struct planner *pl, const struct fl_pod *p, const char *ip,
+static struct fl_json *make_endpoint(struct planner *pl, const struct fl_podview *p, const char *ip,
 				     const struct fl_json *node)
 {
 	struct fl_arena *a = pl->a;
-	bool all = fl_service_publishes_all(pl->in->service);
+	bool all = fl_members_publish_all(pl->in->service);
 	const char *hostname = fl_members_hostname(p, pl->in->service);
 	const char *zone = fl_meta_label(node, "topology.kubernetes.io/zone");
 	struct fl_json *ep = fl_json_new(a, FL_JSON_OBJECT);
@@ -130,12 +130,12 @@ static struct group *group_for(struct planner *pl, struct fl_json *ports)
 static void collect_desired(struct planner *pl)
 {
 	for (size_t i = 0; i < pl->in->n_pods; i++) {
-		const struct fl_pod *p = &pl->in->pods[i];
+		const struct fl_podview *p = &pl->in->pods[i];
 		if (!fl_members_eligible(p, true))
 			continue;
 		const struct fl_json *node = p->node[0] ? pl->in->node(pl->in->arg, p->node) : NULL;
 		struct group *g = group_for(pl, ports_of(pl, p));
-		if (!node && !fl_service_publishes_all(pl->in->service)) {
+		if (!node && !fl_members_publish_all(pl->in->service)) {
 			*pl->missing_node = true;
 			continue;
 		}
@@ -161,7 +161,7 @@ static bool owned(const struct fl_json *slice, const struct fl_json *service)
 static struct fl_json *desired_labels(struct fl_arena *a, const struct fl_json *service)
 {
 	struct fl_json *labels = fl_members_labels(a, service, reserved_labels);
-	if (fl_service_is_headless(service))
+	if (fl_members_is_headless(service))
 		fl_json_set_str(a, labels, FL_LABEL_HEADLESS, "");
 	fl_json_set_str(a, labels, FL_LABEL_SERVICE_NAME, fl_json_str(fl_json_get(service, "metadata"), "name"));
 	fl_json_set_str(a, labels, FL_LABEL_MANAGED_BY, FL_SLICE_MANAGER);
@@ -392,7 +392,7 @@ static bool wants_family(const struct fl_json *service, const char *family)
 	if (fl_json_count(families))
 		return false;
 	// A server that knows no families: the cluster IP tells, and a headless Service may have either.
-	return fl_service_is_headless(service) ||
+	return fl_members_is_headless(service) ||
 	       (strchr(fl_json_str_or(spec, "clusterIP", ""), ':') != NULL) == !strcmp(family, "IPv6");
 }
 

@@ -14,7 +14,7 @@
 struct address {
 	const char *ip, *uid;
 	struct fl_json *tree;
-	const struct fl_pod *pod;
+	const struct fl_podview *pod;
 	bool ready;
 };
 
@@ -44,11 +44,11 @@ static void collect_addresses(struct packer *pk)
 	struct fl_arena *a = pk->a;
 	const struct fl_json *service = pk->in->service, *spec = fl_json_get(service, "spec");
 	const char *family = fl_json_string(fl_json_index(fl_json_get(spec, "ipFamilies"), 0));
-	bool all = fl_service_publishes_all(service);
+	bool all = fl_members_publish_all(service);
 	if (!family)
 		family = strchr(fl_json_str_or(spec, "clusterIP", ""), ':') ? "IPv6" : "IPv4";
 	for (size_t i = 0; i < pk->in->n_pods; i++) {
-		const struct fl_pod *p = &pk->in->pods[i];
+		const struct fl_podview *p = &pk->in->pods[i];
 		const char *ip = fl_members_eligible(p, all) ? fl_members_ip(a, p, family) : NULL;
 		if (!ip)
 			continue;
@@ -102,7 +102,7 @@ static void collect_ports(struct packer *pk)
 	const struct fl_json *ports = fl_json_path(pk->in->service, "spec", "ports", NULL);
 	for (unsigned i = 0; i < pk->addresses.n; i++) {
 		if (!fl_json_count(ports)) {
-			if (fl_service_is_headless(pk->in->service)) {
+			if (fl_members_is_headless(pk->in->service)) {
 				struct port *none = port_for(pk, "");
 				fl_vec_push(&none->addresses, i);
 			}
@@ -200,7 +200,7 @@ static struct fl_json *desired_labels(struct fl_arena *a, const struct fl_json *
 	static const char *const none[] = {FL_LABEL_HEADLESS, FL_LABEL_ENDPOINTS_MANAGED_BY, NULL};
 	struct fl_json *labels = fl_members_labels(a, service, none);
 	fl_json_set_str(a, labels, FL_LABEL_ENDPOINTS_MANAGED_BY, FL_ENDPOINTS_MANAGER);
-	if (fl_service_is_headless(service))
+	if (fl_members_is_headless(service))
 		fl_json_set_str(a, labels, FL_LABEL_HEADLESS, "");
 	return labels;
 }

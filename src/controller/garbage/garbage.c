@@ -283,8 +283,8 @@ static void ask_for_owners(struct look *l, struct fl_writes *w, const struct fl_
 		struct question *q = fl_arena_alloc(a, sizeof(*q));
 		const char *ns = r->namespaced ? l->ns : "", *name = fl_json_str_or(ref, "name", "");
 		*q = (struct question){l->g, fl_arena_strdup(a, fl_json_str_or(ref, "uid", ""))};
-		fl_write_raw(w, &r->gvr, "GET", ns, name, fl_client_path(a, &r->gvr, ns, name, NULL), NULL, on_owner,
-			     q);
+		fl_writes_raw(w, &r->gvr, "GET", ns, name, fl_client_path(a, &r->gvr, ns, name, NULL), NULL, on_owner,
+			      q);
 	}
 	fl_writes_again(w, 1);
 }
@@ -310,8 +310,8 @@ static void on_latest(void *arg, int rc, const struct fl_json *answer, const str
 		fl_writes_fail(r->w); // the cache is behind: judge again when it is not
 		return;
 	}
-	fl_write_delete_exact(r->w, r->gvr, r->ns, r->name, r->uid, fl_json_str_or(meta, "resourceVersion", ""),
-			      r->policy);
+	fl_writes_delete_exact(r->w, r->gvr, r->ns, r->name, r->uid, fl_json_str_or(meta, "resourceVersion", ""),
+			       r->policy);
 }
 
 static void see(void *arg, const char *key)
@@ -345,8 +345,8 @@ static void let_go(void *arg, const char *key)
 	if (!o)
 		return;
 	k->found = true;
-	fl_write_patch(k->w, f->gvr, ns, name, NULL, FL_PATCH_MERGE,
-		       fl_meta_release_patch(k->a, fl_object_tree(o, k->a), k->uid), NULL, NULL);
+	fl_writes_patch(k->w, f->gvr, ns, name, NULL, FL_PATCH_MERGE,
+			fl_meta_release_patch(k->a, fl_object_tree(o, k->a), k->uid), NULL, NULL);
 }
 
 // orphan: dependents lose their reference first; the finalizer goes when none has it any more.
@@ -357,8 +357,8 @@ static void orphan(struct walk *k, const struct feed *f, const struct fl_object 
 	if (k->found)
 		fl_writes_again(k->w, 1);
 	else
-		fl_write_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
-			       fl_garbage_finalizer_patch(k->a, tree, FL_FINALIZER_ORPHAN), NULL, NULL);
+		fl_writes_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
+				fl_garbage_finalizer_patch(k->a, tree, FL_FINALIZER_ORPHAN), NULL, NULL);
 }
 
 static void press(void *arg, const char *key)
@@ -382,8 +382,8 @@ static void foreground(struct walk *k, const struct feed *f, const struct fl_obj
 	struct fl_pair owner = {PAIR_OWNER, o->uid};
 	fl_index_search(&k->g->dependents, "", &owner, 1, press, k);
 	if (!k->blocked)
-		fl_write_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
-			       fl_garbage_finalizer_patch(k->a, tree, FL_FINALIZER_FOREGROUND), NULL, NULL);
+		fl_writes_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
+				fl_garbage_finalizer_patch(k->a, tree, FL_FINALIZER_FOREGROUND), NULL, NULL);
 }
 
 static void judge(struct walk *k, const struct feed *f, const struct fl_object *o, const struct fl_json *tree)
@@ -399,8 +399,8 @@ static void judge(struct walk *k, const struct feed *f, const struct fl_object *
 		ask_for_owners(&l, k->w, tree);
 		return;
 	case FL_GARBAGE_TRIM:
-		fl_write_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
-			       fl_garbage_refs_patch(k->a, tree, refs), NULL, NULL);
+		fl_writes_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
+				fl_garbage_refs_patch(k->a, tree, refs), NULL, NULL);
 		return;
 	case FL_GARBAGE_DELETE:
 		break;
@@ -417,8 +417,8 @@ static void judge(struct walk *k, const struct feed *f, const struct fl_object *
 	    .policy = policy,
 	    .refs = fl_json_clone(wa, fl_json_path(tree, "metadata", "ownerReferences", NULL)),
 	};
-	fl_write_raw(k->w, f->gvr, "GET", o->ns, o->name, fl_client_path(wa, f->gvr, o->ns, o->name, NULL), NULL,
-		     on_latest, r);
+	fl_writes_raw(k->w, f->gvr, "GET", o->ns, o->name, fl_client_path(wa, f->gvr, o->ns, o->name, NULL), NULL,
+		      on_latest, r);
 }
 
 static void work(void *arg, const char *key)

@@ -81,7 +81,7 @@ static bool put(struct fl_arena *a, struct fl_json *conditions, const struct fl_
 		const char *reason, const char *message, const char *now)
 {
 	const char *status = bad ? "True" : "False";
-	const struct fl_json *had = fl_condition_find(old, type);
+	const struct fl_json *had = fl_meta_condition(old, type);
 	bool same_status = fl_streq(fl_json_str(had, "status"), status);
 	struct fl_json *c = fl_json_append(conditions, fl_json_new(a, FL_JSON_OBJECT));
 	fl_json_set_str(a, c, "type", type);

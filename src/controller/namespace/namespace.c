@@ -70,8 +70,8 @@ static void drop_finalizer(struct pass *p, const struct fl_json *ns)
 		if (!fl_streq(fl_json_string(f), FINALIZER))
 			fl_json_append(kept, fl_json_clone(a, f));
 	fl_json_set(a, fl_json_ensure_object(a, o, "spec"), "finalizers", kept);
-	fl_write_raw(p->w, &fl_gvr_namespaces, "PUT", NULL, p->name,
-		     fl_client_path(a, &fl_gvr_namespaces, NULL, p->name, "finalize"), o, NULL, NULL);
+	fl_writes_raw(p->w, &fl_gvr_namespaces, "PUT", NULL, p->name,
+		      fl_client_path(a, &fl_gvr_namespaces, NULL, p->name, "finalize"), o, NULL, NULL);
 }
 
 static void end_stage(struct pass *p)
@@ -91,7 +91,7 @@ static void end_stage(struct pass *p)
 	}
 	struct fl_json *patch = fl_ns_rest_patch(&a, p->rest, ns, fl_real_ns());
 	if (patch)
-		fl_write_patch(p->w, &fl_gvr_namespaces, NULL, p->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
+		fl_writes_patch(p->w, &fl_gvr_namespaces, NULL, p->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
 	fl_writes_again(p->w, RETRY_MS);
 }
 
@@ -112,8 +112,8 @@ static void on_deleted(void *arg, int rc, const struct fl_json *answer, const st
 	struct fl_arena *a = fl_writes_arena(x->p->w);
 	if (rc < 0)
 		fl_ns_rest_delete_failed(x->p->rest, err->text);
-	fl_write_raw(x->p->w, &x->r->gvr, "GET", x->p->name, NULL, fl_arena_printf(a, "%s?limit=500", x->path), NULL,
-		     on_counted, x);
+	fl_writes_raw(x->p->w, &x->r->gvr, "GET", x->p->name, NULL, fl_arena_printf(a, "%s?limit=500", x->path), NULL,
+		      on_counted, x);
 }
 
 static void begin_stage(struct pass *p, bool pods_only)
@@ -132,7 +132,7 @@ static void begin_stage(struct pass *p, bool pods_only)
 		*x = (struct one){p, r, fl_client_path(a, &r->gvr, p->name, NULL, NULL),
 				  fl_arena_printf(a, "%s.%s", r->gvr.plural, r->gvr.group)};
 		p->open++;
-		fl_write_raw(p->w, &r->gvr, "DELETE", p->name, NULL, x->path, NULL, on_deleted, x);
+		fl_writes_raw(p->w, &r->gvr, "DELETE", p->name, NULL, x->path, NULL, on_deleted, x);
 	}
 	if (--p->open == 0)
 		end_stage(p);

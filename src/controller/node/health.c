@@ -39,7 +39,7 @@ static struct fl_json *guarded(struct fl_arena *a, const struct fl_json *node)
 	return patch;
 }
 
-struct fl_json *fl_node_unknown_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
+struct fl_json *fl_health_unknown_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
 {
 	char time[FL_TIME_STRLEN];
 	const char *now = fl_time_format(now_ns, time);
@@ -54,7 +54,7 @@ struct fl_json *fl_node_unknown_patch(struct fl_arena *a, const struct fl_json *
 		changed |= !stays;
 	}
 	for (size_t i = 0; i < sizeof(watched) / sizeof(*watched); i++)
-		if (!fl_condition_find(status, watched[i])) {
+		if (!fl_meta_condition(status, watched[i])) {
 			fl_json_append(conditions, unknown(a, NULL, watched[i], now));
 			changed = true;
 		}
@@ -63,10 +63,10 @@ struct fl_json *fl_node_unknown_patch(struct fl_arena *a, const struct fl_json *
 
 static const char *ready_status(const struct fl_json *node)
 {
-	return fl_json_str_or(fl_condition_find(fl_json_get(node, "status"), "Ready"), "status", "Unknown");
+	return fl_json_str_or(fl_meta_condition(fl_json_get(node, "status"), "Ready"), "status", "Unknown");
 }
 
-bool fl_node_is_down(const struct fl_json *node)
+bool fl_health_is_down(const struct fl_json *node)
 {
 	return strcmp(ready_status(node), "True") != 0;
 }
@@ -91,7 +91,7 @@ static void want_taint(struct fl_arena *a, struct fl_json *taints, const char *k
 	*changed = true;
 }
 
-struct fl_json *fl_node_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
+struct fl_json *fl_health_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
 {
 	char time[FL_TIME_STRLEN];
 	const char *now = fl_time_format(now_ns, time), *ready = ready_status(node);
@@ -114,7 +114,7 @@ struct fl_json *fl_node_taints_patch(struct fl_arena *a, const struct fl_json *n
 	return changed ? patch : NULL;
 }
 
-struct fl_json *fl_node_pod_unready_patch(struct fl_arena *a, const struct fl_pod *p, int64_t now_ns)
+struct fl_json *fl_health_pod_unready_patch(struct fl_arena *a, const struct fl_podview *p, int64_t now_ns)
 {
 	char time[FL_TIME_STRLEN];
 	if (!p->ready)
@@ -147,7 +147,7 @@ static int64_t tolerated_s(const struct fl_json *pod, const struct fl_json *tain
 	return any ? shortest : 0;
 }
 
-int64_t fl_node_evict_at(const struct fl_json *node, const struct fl_pod *p)
+int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *p)
 {
 	int64_t first = -1;
 	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {

@@ -4,18 +4,18 @@
 
 #include "controller/pod.h"
 
-#define FL_NODE_GRACE_MS 40000 // without a heartbeat (Lease or status) the node counts as lost
+#define FL_HEALTH_GRACE_MS 40000 // without a heartbeat (Lease or status) the node counts as lost
 
 // Merge patch of the status of a Node whose heartbeat has stopped: Ready and the pressure conditions become Unknown.
 // NULL when they are already. Like the next one, it holds the resourceVersion: a node that is back is not overruled.
-struct fl_json *fl_node_unknown_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns);
+struct fl_json *fl_health_unknown_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns);
 // Merge patch of spec.taints so that they say what Ready says: not-ready (False), unreachable (Unknown), each
 // NoSchedule and NoExecute, or neither (True). Other taints stay. NULL when nothing
 // changes.
-struct fl_json *fl_node_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns);
+struct fl_json *fl_health_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns);
 // Ready is not True.
-bool fl_node_is_down(const struct fl_json *node);
+bool fl_health_is_down(const struct fl_json *node);
 // Strategic merge patch of the status of a pod on a node that is down: Ready becomes False. NULL when it is not True.
-struct fl_json *fl_node_pod_unready_patch(struct fl_arena *a, const struct fl_pod *p, int64_t now_ns);
+struct fl_json *fl_health_pod_unready_patch(struct fl_arena *a, const struct fl_podview *p, int64_t now_ns);
 // When the pod is to be evicted by the node's NoExecute taints: real time; 0: at once; -1: never. (k8s: taint eviction)
-int64_t fl_node_evict_at(const struct fl_json *node, const struct fl_pod *p);
+int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *p);

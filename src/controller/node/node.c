@@ -59,7 +59,7 @@ static void on_lease(void *arg, const struct fl_object *old, const struct fl_obj
 
 static const char *heartbeat(const struct fl_object *o, struct fl_arena *a)
 {
-	return o ? fl_json_str(fl_condition_find(fl_json_get(fl_object_tree(o, a), "status"), "Ready"),
+	return o ? fl_json_str(fl_meta_condition(fl_json_get(fl_object_tree(o, a), "status"), "Ready"),
 			       "lastHeartbeatTime")
 		 : NULL;
 }
@@ -94,7 +94,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char key[FL_KEY_LEN];
 	const struct fl_object *o = now ? now : old;
-	struct fl_pod p = fl_pod_read(fl_object_tree(o, &a));
+	struct fl_podview p = fl_podview_read(fl_object_tree(o, &a));
 	fl_key_of(key, o);
 	if (!now) {
 		fl_index_del(&c->pods, "", key);
@@ -107,7 +107,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	if (!fl_hub_synced(c->hub))
 		return;
 	const struct fl_object *node = p.node[0] ? fl_hub_find(c->hub, FL_HUB_NODES, "", p.node) : NULL;
-	if (node ? fl_node_is_down(fl_object_tree(node, &a)) : p.node[0] || p.deleting)
+	if (node ? fl_health_is_down(fl_object_tree(node, &a)) : p.node[0] || p.deleting)
 		fl_workqueue_add(node ? c->queue : c->orphans, node ? node->name : key);
 }
 
@@ -130,17 +130,17 @@ static void look_at_pod(void *arg, const char *key)
 	const struct fl_object *o = fl_hub_find(l->c->hub, FL_HUB_PODS, ns, name);
 	if (!o)
 		return;
-	struct fl_pod p = fl_pod_read(fl_object_tree(o, l->a));
-	struct fl_json *patch = fl_node_is_down(l->node) ? fl_node_pod_unready_patch(l->a, &p, l->now_ns) : NULL;
+	struct fl_podview p = fl_podview_read(fl_object_tree(o, l->a));
+	struct fl_json *patch = fl_health_is_down(l->node) ? fl_health_pod_unready_patch(l->a, &p, l->now_ns) : NULL;
 	if (patch)
-		fl_write_patch(l->w, &fl_gvr_pods, ns, name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
-	int64_t at = p.deleting || p.finished ? -1 : fl_node_evict_at(l->node, &p);
+		fl_writes_patch(l->w, &fl_gvr_pods, ns, name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
+	int64_t at = p.deleting || p.finished ? -1 : fl_health_evict_at(l->node, &p);
 	if (at < 0)
 		return;
 	if (at <= l->now_ns) {
 		fl_recorder_event(l->c->recorder, o, "Normal", "TaintManagerEviction", "Marking for deletion Pod %s/%s",
 				  ns, name);
-		fl_write_delete(l->w, &fl_gvr_pods, ns, name, o->uid, -1, NULL, NULL, NULL);
+		fl_writes_delete(l->w, &fl_gvr_pods, ns, name, o->uid, -1, NULL, NULL, NULL);
 	} else if (!l->next_ns || at < l->next_ns) {
 		l->next_ns = at;
 	}
@@ -162,15 +162,15 @@ static void look_at_node(void *arg, const char *name)
 		struct look l = {.c = c, .a = &a, .w = w, .node = fl_object_tree(o, &a), .now_ns = fl_real_ns()};
 		struct fl_pair pair = {PAIR_NODE, name};
 		struct fl_json *lost = NULL, *taints;
-		if (fl_mono_ms() - s->beat_ms >= FL_NODE_GRACE_MS)
-			lost = fl_node_unknown_patch(&a, l.node, l.now_ns);
+		if (fl_mono_ms() - s->beat_ms >= FL_HEALTH_GRACE_MS)
+			lost = fl_health_unknown_patch(&a, l.node, l.now_ns);
 		if (lost) { // taints and pods follow when the answer is in the cache
 			tell_down(c, o);
-			fl_write_patch(w, &fl_gvr_nodes, NULL, name, "status", FL_PATCH_MERGE, lost, NULL, NULL);
+			fl_writes_patch(w, &fl_gvr_nodes, NULL, name, "status", FL_PATCH_MERGE, lost, NULL, NULL);
 		} else {
-			taints = fl_node_taints_patch(&a, l.node, l.now_ns);
+			taints = fl_health_taints_patch(&a, l.node, l.now_ns);
 			if (taints)
-				fl_write_patch(w, &fl_gvr_nodes, NULL, name, NULL, FL_PATCH_MERGE, taints, NULL, NULL);
+				fl_writes_patch(w, &fl_gvr_nodes, NULL, name, NULL, FL_PATCH_MERGE, taints, NULL, NULL);
 			fl_index_search(&c->pods, "", &pair, 1, look_at_pod, &l);
 		}
 		int64_t until_ms = l.next_ns ? (l.next_ns - l.now_ns) / 1000000 + 1 : CHECK_MS;
@@ -190,9 +190,9 @@ static void look_at_orphan(void *arg, const char *key)
 	fl_key_split(key, ns, &name);
 	struct fl_writes *w = fl_writes_begin(c->hub, c->orphans, key);
 	const struct fl_object *o = fl_hub_find(c->hub, FL_HUB_PODS, ns, name);
-	struct fl_pod p = o ? fl_pod_read(fl_object_tree(o, &a)) : (struct fl_pod){.node = ""};
+	struct fl_podview p = o ? fl_podview_read(fl_object_tree(o, &a)) : (struct fl_podview){.node = ""};
 	if (o && !p.node[0] && p.deleting) { // nobody runs it: nobody will end it
-		fl_write_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
+		fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
 	} else if (o && p.node[0] && !fl_hub_find(c->hub, FL_HUB_NODES, "", p.node)) {
 		uint64_t *since = fl_map_get(&c->missing, o->uid), now = fl_mono_ms();
 		if (!since) {
@@ -202,7 +202,7 @@ static void look_at_orphan(void *arg, const char *key)
 		}
 		// A deleted pod waits for nothing but its node's word, which will not come.
 		if (now - *since >= ORPHAN_MS)
-			fl_write_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
+			fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
 		else
 			fl_writes_again(w, (unsigned)(ORPHAN_MS - (now - *since)));
 	} else if (o) {
@@ -216,7 +216,7 @@ static bool enqueue_if_orphan(void *arg, const struct fl_object *o)
 	struct fl_node_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char key[FL_KEY_LEN];
-	struct fl_pod p = fl_pod_read(fl_object_tree(o, &a));
+	struct fl_podview p = fl_podview_read(fl_object_tree(o, &a));
 	if (p.node[0] ? !fl_hub_find(c->hub, FL_HUB_NODES, "", p.node) : p.deleting)
 		fl_workqueue_add(c->orphans, fl_key_of(key, o));
 	return true;

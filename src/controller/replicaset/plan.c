@@ -8,13 +8,13 @@
 #define COST_ANNOTATION "controller.kubernetes.io/pod-deletion-cost"
 
 struct candidate { // for removal
-	const struct fl_pod *p;
+	const struct fl_podview *p;
 	size_t at;
 	int64_t cost, restarts;
 	unsigned neighbours; // pods of the set on the same node
 };
 
-static int64_t restarts(const struct fl_pod *p)
+static int64_t restarts(const struct fl_podview *p)
 {
 	int64_t most = 0;
 	fl_json_each (c, fl_json_path(p->tree, "status", "containerStatuses", NULL)) {
@@ -25,7 +25,7 @@ static int64_t restarts(const struct fl_pod *p)
 	return most;
 }
 
-static int phase_rank(const struct fl_pod *p)
+static int phase_rank(const struct fl_podview *p)
 {
 	return !strcmp(p->phase, "Running") ? 2 : !strcmp(p->phase, "Unknown") ? 1 : 0;
 }
@@ -58,12 +58,12 @@ static void choose_removals(struct fl_arena *a, const struct fl_rs_in *in, const
 	struct candidate *c = fl_arena_zalloc(a, (n_active + 1) * sizeof(*c));
 	struct fl_map per_node = {0};
 	for (size_t i = 0; i < n_active; i++) {
-		const struct fl_pod *p = &in->pods[active[i]];
+		const struct fl_podview *p = &in->pods[active[i]];
 		uintptr_t n = (uintptr_t)fl_map_get(&per_node, p->node);
 		fl_map_set(&per_node, p->node, (void *)(n + 1));
 	}
 	for (size_t i = 0; i < n_active; i++) {
-		const struct fl_pod *p = &in->pods[active[i]];
+		const struct fl_podview *p = &in->pods[active[i]];
 		const char *cost = fl_meta_annotation(p->tree, COST_ANNOTATION);
 		c[i] = (struct candidate){
 		    .p = p,
@@ -82,7 +82,7 @@ static void choose_removals(struct fl_arena *a, const struct fl_rs_in *in, const
 static void put_failure(struct fl_arena *a, const struct fl_rs_in *in, struct fl_json *status, int64_t diff)
 {
 	const struct fl_json *old_status = fl_json_get(in->rs, "status"),
-			     *had = fl_condition_find(old_status, "ReplicaFailure");
+			     *had = fl_meta_condition(old_status, "ReplicaFailure");
 	struct fl_json *conditions = fl_json_new(a, FL_JSON_ARRAY);
 	fl_json_each (c, fl_json_get(old_status, "conditions"))
 		if (c != had)
@@ -116,11 +116,11 @@ static void put_status(struct fl_arena *a, const struct fl_rs_in *in, const size
 	    fl_label_selector_from_map(a, fl_json_path(in->rs, "spec", "template", "metadata", "labels", NULL));
 	size_t labelled = 0, ready = 0, available = 0;
 	for (size_t i = 0; i < n_active; i++) {
-		const struct fl_pod *p = &in->pods[active[i]];
+		const struct fl_podview *p = &in->pods[active[i]];
 		int64_t wait = 0;
 		labelled += fl_selector_matches(template, fl_json_path(p->tree, "metadata", "labels", NULL));
 		ready += p->ready;
-		available += fl_pod_available(p, min_ready, in->now_ns, &wait);
+		available += fl_podview_available(p, min_ready, in->now_ns, &wait);
 		if (wait > 0 && (!ret->wait_ns || wait < ret->wait_ns))
 			ret->wait_ns = wait;
 	}
@@ -147,7 +147,7 @@ void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs
 	    !fl_selector_is_everything(selector);
 	*ret = (struct fl_rs_plan){0};
 	for (size_t i = 0; i < in->n_pods; i++) {
-		const struct fl_pod *p = &in->pods[i];
+		const struct fl_podview *p = &in->pods[i];
 		bool mine = fl_meta_controlled_by(p->tree, uid);
 		bool matches =
 		    usable && fl_selector_matches(selector, fl_json_path(p->tree, "metadata", "labels", NULL));

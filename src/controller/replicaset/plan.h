@@ -10,7 +10,7 @@
 struct fl_rs_in {
 	const struct fl_json *rs;
 	// Pods that it controls, and pods without a controller that its selector matches.
-	const struct fl_pod *pods;
+	const struct fl_podview *pods;
 	size_t n_pods;
 	int64_t now_ns;
 	const char *failure; // message of the last pass's failure to make or remove pods; NULL: it went well

@@ -95,7 +95,7 @@ struct gather {
 	struct fl_replicaset_controller *c;
 	struct fl_arena *a;
 	const char *ns;
-	FL_VEC(struct fl_pod) pods;
+	FL_VEC(struct fl_podview) pods;
 };
 
 static void add_pod(void *arg, const char *name)
@@ -103,7 +103,7 @@ static void add_pod(void *arg, const char *name)
 	struct gather *g = arg;
 	const struct fl_object *o = fl_hub_find(g->c->hub, FL_HUB_PODS, g->ns, name);
 	if (o) {
-		struct fl_pod p = fl_pod_read(fl_object_tree(o, g->a));
+		struct fl_podview p = fl_podview_read(fl_object_tree(o, g->a));
 		fl_vec_push(&g->pods, p);
 	}
 }
@@ -166,27 +166,27 @@ static void write_plan(struct gather *g, struct fl_writes *w, const char *key, c
 {
 	struct fl_replicaset_controller *c = g->c;
 	for (size_t i = 0; i < plan->adopt.n; i++) {
-		const struct fl_pod *p = &g->pods.v[plan->adopt.v[i]];
+		const struct fl_podview *p = &g->pods.v[plan->adopt.v[i]];
 		struct fl_json *patch =
 		    fl_meta_adopt_patch(g->a, p->tree, fl_meta_owner_ref(g->a, tree, "apps/v1", "ReplicaSet"));
-		fl_write_patch(w, &fl_gvr_pods, p->ns, p->name, NULL, FL_PATCH_MERGE, patch, NULL, NULL);
+		fl_writes_patch(w, &fl_gvr_pods, p->ns, p->name, NULL, FL_PATCH_MERGE, patch, NULL, NULL);
 	}
 	for (size_t i = 0; i < plan->release.n; i++) {
-		const struct fl_pod *p = &g->pods.v[plan->release.v[i]];
-		fl_write_patch(w, &fl_gvr_pods, p->ns, p->name, NULL, FL_PATCH_MERGE,
-			       fl_meta_release_patch(g->a, p->tree, rs->uid), NULL, NULL);
+		const struct fl_podview *p = &g->pods.v[plan->release.v[i]];
+		fl_writes_patch(w, &fl_gvr_pods, p->ns, p->name, NULL, FL_PATCH_MERGE,
+				fl_meta_release_patch(g->a, p->tree, rs->uid), NULL, NULL);
 	}
 	for (unsigned i = 0; i < plan->create; i++)
-		fl_write_create(w, &fl_gvr_pods, g->ns, fl_rs_new_pod(g->a, tree), on_created,
-				new_attempt(c, w, key, rs, ""));
+		fl_writes_create(w, &fl_gvr_pods, g->ns, fl_rs_new_pod(g->a, tree), on_created,
+				 new_attempt(c, w, key, rs, ""));
 	for (size_t i = 0; i < plan->remove.n; i++) {
-		const struct fl_pod *p = &g->pods.v[plan->remove.v[i]];
-		fl_write_delete(w, &fl_gvr_pods, p->ns, p->name, p->uid, -1, NULL, on_removed,
-				new_attempt(c, w, key, rs, p->name));
+		const struct fl_podview *p = &g->pods.v[plan->remove.v[i]];
+		fl_writes_delete(w, &fl_gvr_pods, p->ns, p->name, p->uid, -1, NULL, on_removed,
+				 new_attempt(c, w, key, rs, p->name));
 	}
-	struct fl_json *patch = fl_status_patch(g->a, fl_json_get(tree, "status"), plan->status);
+	struct fl_json *patch = fl_meta_status_patch(g->a, fl_json_get(tree, "status"), plan->status);
 	if (patch)
-		fl_write_patch(w, &fl_gvr_replicasets, rs->ns, rs->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
+		fl_writes_patch(w, &fl_gvr_replicasets, rs->ns, rs->name, "status", FL_PATCH_MERGE, patch, NULL, NULL);
 	if (plan->wait_ns)
 		fl_writes_again(w, (unsigned)(plan->wait_ns / 1000000) + 1);
 }

@@ -40,7 +40,7 @@ static const char *refuse_taints(struct fl_arena *a, const struct fl_json *pod, 
 		if (strcmp(effect, "PreferNoSchedule") != 0 && !fl_fit_tolerates(pod, key, value, effect))
 			return untolerated(a, key, value);
 	}
-	const struct fl_json *ready = fl_condition_find(fl_json_get(node, "status"), "Ready");
+	const struct fl_json *ready = fl_meta_condition(fl_json_get(node, "status"), "Ready");
 	const char *status = fl_json_str_or(ready, "status", "False");
 	if (!strcmp(status, "True"))
 		return NULL;

@@ -51,14 +51,14 @@ static void forget_assumed(struct fl_scheduler *s, const char *uid)
 
 static const char *loads(const struct fl_object *o, struct fl_arena *a)
 {
-	struct fl_pod p = o ? fl_pod_read(fl_object_tree(o, a)) : (struct fl_pod){.node = ""};
+	struct fl_podview p = o ? fl_podview_read(fl_object_tree(o, a)) : (struct fl_podview){.node = ""};
 	return o && !p.finished ? p.node : "";
 }
 
 static bool is_pending(const struct fl_json *pod)
 {
 	const struct fl_json *spec = fl_json_get(pod, "spec");
-	struct fl_pod p = fl_pod_read(pod);
+	struct fl_podview p = fl_podview_read(pod);
 	return !p.node[0] && !p.deleting && !p.finished && !fl_json_count(fl_json_get(spec, "schedulingGates")) &&
 	       !strcmp(fl_json_str_or(spec, "schedulerName", "default-scheduler"), "default-scheduler");
 }
@@ -87,8 +87,8 @@ static bool same_for_pods(const struct fl_object *x, const struct fl_object *y)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_json *tx = fl_object_tree(x, &a), *ty = fl_object_tree(y, &a);
-	const struct fl_json *rx = fl_condition_find(fl_json_get(tx, "status"), "Ready"),
-			     *ry = fl_condition_find(fl_json_get(ty, "status"), "Ready"), *sx = fl_json_get(tx, "spec"),
+	const struct fl_json *rx = fl_meta_condition(fl_json_get(tx, "status"), "Ready"),
+			     *ry = fl_meta_condition(fl_json_get(ty, "status"), "Ready"), *sx = fl_json_get(tx, "spec"),
 			     *sy = fl_json_get(ty, "spec"), *lx = fl_json_path(tx, "metadata", "labels", NULL),
 			     *ly = fl_json_path(ty, "metadata", "labels", NULL);
 	return fl_streq(fl_json_str(rx, "status"), fl_json_str(ry, "status")) &&
@@ -185,14 +185,14 @@ static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 	fl_json_set_str(a, target, "name", node);
 	free(fl_map_set(&s->assumed, pod->uid, fl_strdup(node)));
 	add_load(s, node, 1);
-	fl_write_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
+	fl_writes_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
 }
 
 static void refuse(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const char *key,
 		   const struct fl_object *pod, const struct fl_json *tree, const char *why)
 {
 	char time[FL_TIME_STRLEN];
-	const struct fl_json *had = fl_condition_find(fl_json_get(tree, "status"), "PodScheduled");
+	const struct fl_json *had = fl_meta_condition(fl_json_get(tree, "status"), "PodScheduled");
 	fl_map_set(&s->waiting, key, s);
 	fl_writes_again(w, RETRY_MS);
 	fl_recorder_event(s->recorder, pod, "Warning", "FailedScheduling", "%s", why);
@@ -206,7 +206,7 @@ static void refuse(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 		fl_json_set_str(a, c, "lastTransitionTime", fl_time_now(time));
 	fl_json_set_str(a, c, "reason", "Unschedulable");
 	fl_json_set_str(a, c, "message", why);
-	fl_write_patch(w, &fl_gvr_pods, pod->ns, pod->name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
+	fl_writes_patch(w, &fl_gvr_pods, pod->ns, pod->name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
 }
 
 static void schedule(void *arg, const char *key)
