@@ -265,13 +265,13 @@ static bool h1_resume(struct fl_conn *c)
 
 static void put_fields(struct fl_buf *b, const struct fl_buf *fields)
 {
-	for (const char *p = fields->data, *end = p + fields->len; p < end;) {
-		const char *value = p + strlen(p) + 1;
-		fl_buf_puts(b, p);
+	for (size_t i = 0; i < fields->len;) {
+		const char *name = fields->data + i, *value = name + strlen(name) + 1;
+		fl_buf_puts(b, name);
 		fl_buf_append(b, ": ", 2);
 		fl_buf_puts(b, value);
 		fl_buf_append(b, "\r\n", 2);
-		p = value + strlen(value) + 1;
+		i = (size_t)(value + strlen(value) + 1 - fields->data);
 	}
 }
 

@@ -338,10 +338,10 @@ static void h2_head(struct fl_http_req *r, int status, const char *type, int64_t
 		fl_vec_push(&nv, field("content-type", type));
 	if (length >= 0)
 		fl_vec_push(&nv, field("content-length", size));
-	for (const char *p = r->out_fields.data, *end = p + r->out_fields.len; p < end;) {
-		const char *value = p + strlen(p) + 1;
-		fl_vec_push(&nv, field(p, value));
-		p = value + strlen(value) + 1;
+	for (size_t i = 0; i < r->out_fields.len;) {
+		const char *name = r->out_fields.data + i, *value = name + strlen(name) + 1;
+		fl_vec_push(&nv, field(name, value));
+		i = (size_t)(value + strlen(value) + 1 - r->out_fields.data);
 	}
 	if (n) {
 		struct fl_bytes *b = fl_bytes_new(copy, n);
