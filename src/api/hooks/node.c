@@ -25,7 +25,7 @@ static void validate_taints(struct fl_causes *c, const struct fl_json *taints)
 	size_t i = 0;
 
 	fl_json_each (t, taints) {
-		const char *field = fl_arena_printf(c->arena, "metadata.taints[%zu]", i);
+		const char *field = fl_arena_printf(c->arena, "spec.taints[%zu]", i);
 		const char *effect_field = fl_arena_printf(c->arena, "%s.effect", field);
 
 		fl_validate_qualified_name(c, fl_arena_printf(c->arena, "%s.key", field), fl_json_str_or(t, "key", ""));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "api/hooks/service.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 static bool same(const struct fl_json *spec, const struct fl_json *old, const char *key)
@@ -116,7 +117,7 @@ static void sync_cluster_ips(struct fl_arena *a, struct fl_json *spec, const str
 	bool have_list = fl_json_count(fl_json_get(spec, "clusterIPs"));
 	bool changed = old && !same(spec, old, "clusterIP");
 
-	if (!old ? ip && !have_list : changed && same(spec, old, "clusterIPs")) {
+	if (!old ? ip && !have_list : changed && (!have_list || same(spec, old, "clusterIPs"))) {
 		if (!ip)
 			fl_json_remove(spec, "clusterIPs");
 		else
@@ -139,6 +140,18 @@ static bool same_node_ports(const struct fl_json *spec, const struct fl_json *ol
 			return false;
 	}
 	return true;
+}
+
+// Contradictions change nothing here; the precheck finds them again and answers them.
+static void default_families(struct fl_arena *a, struct fl_json *spec, const struct fl_json *old_spec)
+{
+	static const char *const keys[] = {"clusterIPs", "ipFamilies", "ipFamilyPolicy"};
+	struct fl_json *tried = fl_json_clone(a, spec);
+	struct fl_causes contradictions = {.arena = a};
+
+	fl_service_init_families(&contradictions, tried, old_spec);
+	for (size_t i = 0; i < FL_COUNT(keys) && !contradictions.n; i++)
+		copy(a, spec, tried, keys[i]);
 }
 
 static void drop_if_same(struct fl_json *spec, const struct fl_json *old, const char *key)
@@ -179,7 +192,6 @@ void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const stru
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
 	const struct fl_json *old_spec = fl_json_get(old, "spec");
-	struct fl_causes contradictions = {.arena = a}; // answered by the precheck, which looks again
 
 	default_affinity(a, spec);
 	default_target_ports(a, spec);
@@ -190,5 +202,5 @@ void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const stru
 	sync_cluster_ips(a, spec, old_spec);
 	if (old_spec)
 		drop_unused(spec, old_spec);
-	fl_service_init_families(&contradictions, spec, old_spec);
+	default_families(a, spec, old_spec);
 }
