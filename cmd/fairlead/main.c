@@ -17,6 +17,7 @@ static const struct fl_verb verbs[] = {
     {"proxy", "the Service proxy alone", fl_verb_proxy, "fairlead-proxy"},
     {"dns", "cluster DNS alone", fl_verb_dns, "fairlead-dns"},
     {"node", "the pod runner alone", fl_verb_node, "fairlead-node"},
+    {"exec", "run a command in a container of a local pod", fl_verb_exec, "fairlead-exec"},
     {"version", "print the version", fl_verb_version, "fairlead"},
 };
 

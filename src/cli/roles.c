@@ -54,8 +54,11 @@ static int run_apiserver(const struct fl_options *o, struct fl_err *err)
 	struct fl_ip listen[FL_MAX_LISTEN];
 	unsigned n = o->n_listen;
 	memcpy(listen, o->listen, sizeof(listen));
-	if (!n) // all addresses: IPv6's wildcard takes IPv4 as well
-		fl_ip_parse("::", &listen[n++]);
+	if (!n) { // all addresses, of the families that this host has
+		fl_ip_parse("0.0.0.0", &listen[n++]);
+		if (access("/proc/net/if_inet6", F_OK) == 0)
+			fl_ip_parse("::", &listen[n++]);
+	}
 	struct fl_apiserver_opts a = {
 	    .data_dir = o->data_dir,
 	    .listen_ips = listen,
