@@ -56,6 +56,10 @@ struct fl_proxy_pool {
 	const char *name; // "namespace/service:port"
 	struct fl_proxy_endpoint *cluster, *local;
 	uint16_t n_cluster, n_local; // local is filled only where a frontend has policy Local
+	// UDP only, and of no concern to a backend: every endpoint that still serves, wherever it is and whether or not
+	// new connections go there.
+	struct fl_proxy_endpoint *serving;
+	uint16_t n_serving;
 };
 
 struct fl_proxy_frontend_change {

@@ -80,6 +80,8 @@ struct fl_proxy_core {
 	FL_VEC(struct fl_proxy_frontend_change) frontend_changes;
 	FL_VEC(struct fl_proxy_pool_change) pool_changes;
 	FL_VEC(struct fl_proxy_ip_change) vip_changes, local_changes;
+	struct fl_map lost_pools; // id -> struct pool: UDP pools of which endpoints stopped serving
+	FL_VEC(struct slot_key) udp_changes;
 };
 
 struct fl_proxy_core *fl_proxy_core_new(const struct fl_proxy_core_opts *opts)
@@ -98,6 +100,7 @@ static void pool_free(struct pool *p)
 	free((char *)p->value.name);
 	free(p->value.cluster);
 	free(p->value.local);
+	free(p->value.serving);
 	free(p);
 }
 
@@ -126,6 +129,7 @@ static void end_round(struct fl_proxy_core *c)
 	for (size_t i = 0; i < c->retired.n; i++)
 		pool_free(c->retired.v[i]);
 	c->retired.n = c->touched.n = 0;
+	fl_map_deinit(&c->lost_pools);
 	c->frontend_changes.n = c->pool_changes.n = c->vip_changes.n = c->local_changes.n = 0;
 	if (c->arena.total > ARENA_KEEP_BYTES)
 		fl_arena_deinit(&c->arena);
@@ -159,6 +163,7 @@ void fl_proxy_core_free(struct fl_proxy_core **core)
 	fl_vec_deinit(&c->pool_changes);
 	fl_vec_deinit(&c->vip_changes);
 	fl_vec_deinit(&c->local_changes);
+	fl_vec_deinit(&c->udp_changes);
 	fl_arena_deinit(&c->arena);
 	free(c->node_name);
 	free(c->zone);
@@ -301,7 +306,8 @@ static bool same_pool(const struct fl_proxy_pool *a, const struct fl_proxy_pool 
 {
 	return a->n_cluster == b->n_cluster && a->n_local == b->n_local && a->proto == b->proto &&
 	       a->affinity == b->affinity && same_list(a->cluster, b->cluster, a->n_cluster) &&
-	       same_list(a->local, b->local, a->n_local);
+	       same_list(a->local, b->local, a->n_local) && a->n_serving == b->n_serving &&
+	       same_list(a->serving, b->serving, a->n_serving);
 }
 
 // A hash, so that the same Service has the same id in the next run and what stands in the kernel stays as it is.
@@ -333,7 +339,26 @@ static struct pool *pool_new(const struct fl_proxy_pool *like)
 	p->value.name = fl_strdup(like->name);
 	p->value.cluster = copy_endpoints(like->cluster, like->n_cluster);
 	p->value.local = copy_endpoints(like->local, like->n_local);
+	p->value.serving = copy_endpoints(like->serving, like->n_serving);
 	return p;
+}
+
+static bool serves(const struct fl_proxy_pool *p, const struct fl_ip *ip, uint16_t port)
+{
+	for (size_t i = 0; i < p->n_serving; i++) {
+		if (fl_ip_equal(&p->serving[i].ip, ip) && p->serving[i].port == port)
+			return true;
+	}
+	return false;
+}
+
+static bool lost_some(const struct fl_proxy_pool *old, const struct fl_proxy_pool *now)
+{
+	for (size_t i = 0; i < old->n_serving; i++) {
+		if (!serves(now, &old->serving[i].ip, old->serving[i].port))
+			return true;
+	}
+	return false;
 }
 
 static void change_pool(struct fl_proxy_core *c, struct pool *old, struct pool *new_pool)
@@ -348,6 +373,8 @@ static void change_pool(struct fl_proxy_core *c, struct pool *old, struct pool *
 	if (!old)
 		return;
 	count_pool_locals(c, &old->value, -1);
+	if (new_pool && lost_some(&old->value, &new_pool->value))
+		fl_map_set_n(&c->lost_pools, &new_pool->value.id, sizeof(new_pool->value.id), new_pool);
 	if (!new_pool)
 		fl_map_del_n(&c->pool_ids, &old->value.id, sizeof(old->value.id));
 	fl_vec_push(&c->retired, old);
@@ -488,6 +515,14 @@ static void update_claims(struct fl_proxy_core *c, struct service *s, const stru
 	s->n_claims = d->n_frontends;
 }
 
+static void note_udp_change(struct fl_proxy_core *c, const struct slot *slot, const struct fl_proxy_frontend *want)
+{
+	bool moved = !want || !slot->is_applied || want->pool != slot->applied.pool;
+
+	if (slot->key.proto == IPPROTO_UDP && (moved || fl_map_get_n(&c->lost_pools, &want->pool, sizeof(want->pool))))
+		fl_vec_push(&c->udp_changes, slot->key);
+}
+
 // The difference between what a slot had in force and has now.
 static void settle(struct fl_proxy_core *c, struct slot *slot)
 {
@@ -497,6 +532,7 @@ static void settle(struct fl_proxy_core *c, struct slot *slot)
 	bool is_vip = want && want->kind == FL_PROXY_CLUSTER_IP;
 
 	slot->touched = false;
+	note_udp_change(c, slot, want);
 	if (want && slot->is_applied && same_frontend(want, &slot->applied))
 		return;
 	if (slot->is_applied) {
@@ -602,10 +638,24 @@ int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err)
 		c->stats.sync_failures += rc < 0;
 	}
 	c->full = rc < 0;
-	if (rc == 0 && c->opts.on_applied)
-		c->opts.on_applied(c->opts.arg, &d);
+	for (size_t i = 0; rc == 0 && c->opts.on_udp_change && i < c->udp_changes.n; i++)
+		c->opts.on_udp_change(c->opts.arg, &c->udp_changes.v[i].ip, c->udp_changes.v[i].port);
+	if (rc == 0)
+		c->udp_changes.n = 0; // after a failure they wait for the apply that succeeds
 	end_round(c);
 	return rc;
+}
+
+bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip *ip, uint16_t port,
+			      const struct fl_ip *endpoint_ip, uint16_t endpoint_port)
+{
+	struct fl_proxy_frontend f = {.ip = *ip, .proto = IPPROTO_UDP, .port = port};
+	struct slot_key key = key_of(&f);
+	const struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
+	uint32_t id = slot && slot->claims ? slot->claims->value.pool : 0;
+	const struct pool *pool = fl_map_get_n(&c->pool_ids, &id, sizeof(id));
+
+	return pool && serves(&pool->value, endpoint_ip, endpoint_port);
 }
 
 void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)

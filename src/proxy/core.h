@@ -12,8 +12,9 @@ struct fl_proxy_core_opts {
 	const char *node_name; // copied
 	const struct fl_proxy_backend_ops *ops;
 	struct fl_proxy_backend *backend; // borrowed
-	// After each apply that succeeded, before what the delta calls old is freed. May be NULL.
-	void (*on_applied)(void *arg, const struct fl_proxy_delta *delta);
+	// After an apply that succeeded, for each UDP frontend of which tracked connections may now lead astray: it is
+	// new or gone, or endpoints of it stopped serving. Node ports by the unspecified address. May be NULL.
+	void (*on_udp_change)(void *arg, const struct fl_ip *ip, uint16_t port);
 	void *arg;
 };
 
@@ -35,6 +36,10 @@ bool fl_proxy_core_dirty(const struct fl_proxy_core *c);
 // kernel holds. On failure the rules stand as before; call it again later.
 FL_WUR int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err);
 void fl_proxy_core_resync(struct fl_proxy_core *c); // makes the next sync a full one
+
+// Whether connections to this UDP frontend may (still) be answered by that endpoint. False without such a frontend.
+bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip *ip, uint16_t port,
+			      const struct fl_ip *endpoint_ip, uint16_t endpoint_port);
 
 // The tables of the model in a fixed order: for golden tests and support.
 void fl_proxy_core_dump(const struct fl_proxy_core *c, struct fl_buf *ret);

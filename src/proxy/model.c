@@ -81,7 +81,21 @@ static enum topology choose_topology(const struct candidate *list, size_t n)
 	return all_zone && zone_hit ? SAME_ZONE : EVERYWHERE;
 }
 
-static uint16_t select_endpoints(const struct candidate *list, size_t n, bool ready, enum topology topology,
+enum state { READY, TERMINATING, SERVING };
+
+static bool is_in_state(const struct fl_proxy_slice_endpoint *e, enum state state)
+{
+	switch (state) {
+	case READY:
+		return e->ready;
+	case TERMINATING:
+		return e->serving && e->terminating;
+	default:
+		return e->serving || e->ready;
+	}
+}
+
+static uint16_t select_endpoints(const struct candidate *list, size_t n, enum state state, enum topology topology,
 				 bool only_local, struct fl_arena *a, struct fl_proxy_endpoint **ret)
 {
 	struct fl_proxy_endpoint *out = fl_arena_alloc(a, (n ? n : 1) * sizeof(*out));
@@ -90,9 +104,7 @@ static uint16_t select_endpoints(const struct candidate *list, size_t n, bool re
 	for (size_t i = 0; i < n && count < FL_PROXY_MAX_BACKENDS; i++) {
 		const struct fl_proxy_slice_endpoint *e = list[i].ep;
 
-		if (ready ? !e->ready : !(e->serving && e->terminating))
-			continue;
-		if ((only_local && !e->local) || (topology == SAME_ZONE && !e->zone_hit) ||
+		if (!is_in_state(e, state) || (only_local && !e->local) || (topology == SAME_ZONE && !e->zone_hit) ||
 		    (topology == SAME_NODE && !e->node_hit))
 			continue;
 		memset(&out[count], 0, sizeof(out[count])); // padding too: entries are compared as bytes
@@ -108,14 +120,16 @@ static uint16_t select_endpoints(const struct candidate *list, size_t n, bool re
 static void choose_endpoints(const struct candidate *list, size_t n, bool want_local, struct fl_arena *a,
 			     struct fl_proxy_pool *pool)
 {
-	pool->n_cluster = select_endpoints(list, n, true, choose_topology(list, n), false, a, &pool->cluster);
+	pool->n_cluster = select_endpoints(list, n, READY, choose_topology(list, n), false, a, &pool->cluster);
 	if (pool->n_cluster == 0)
-		pool->n_cluster = select_endpoints(list, n, false, EVERYWHERE, false, a, &pool->cluster);
+		pool->n_cluster = select_endpoints(list, n, TERMINATING, EVERYWHERE, false, a, &pool->cluster);
+	if (pool->proto == IPPROTO_UDP)
+		pool->n_serving = select_endpoints(list, n, SERVING, EVERYWHERE, false, a, &pool->serving);
 	if (!want_local)
 		return;
-	pool->n_local = select_endpoints(list, n, true, EVERYWHERE, true, a, &pool->local);
+	pool->n_local = select_endpoints(list, n, READY, EVERYWHERE, true, a, &pool->local);
 	if (pool->n_local == 0)
-		pool->n_local = select_endpoints(list, n, false, EVERYWHERE, true, a, &pool->local);
+		pool->n_local = select_endpoints(list, n, TERMINATING, EVERYWHERE, true, a, &pool->local);
 }
 
 static void add_frontend(struct fl_proxy_desired *d, const struct fl_proxy_frontend *like, enum fl_proxy_kind kind,

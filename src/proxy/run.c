@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/informer.h"
+#include "proxy/conntrack.h"
 #include "proxy/core.h"
 #include "proxy/host.h"
 #include "proxy/proxy.h"
@@ -17,16 +18,18 @@
 #define CHECK_MS     5000 // are our rules and routes still there?
 #define RETRY_MIN_MS 50   // after a failed sync, doubled up to
 #define RETRY_MAX_MS 5000
+#define CLEAN_MS     200 // at most one walk over the connection table in this time
 
 struct proxy {
 	const struct fl_proxy_opts *opts;
 	const struct fl_proxy_backend_ops *ops;
 	struct fl_proxy_backend *backend;
 	struct fl_proxy_core *core;
+	struct fl_proxy_conntrack *conntrack;
 	uv_loop_t loop;
 	uv_check_t after_poll;
 	uv_prepare_t before_poll;
-	uv_timer_t check, retry, tidy;
+	uv_timer_t check, retry, tidy, clean;
 	uv_signal_t on_term, on_int;
 	struct fl_client *client;
 	struct fl_informer *services, *slices, *node;
@@ -63,6 +66,28 @@ static void on_tidy(uv_timer_t *t)
 	}
 }
 
+static void clean_connections(struct proxy *p);
+
+static void on_clean(uv_timer_t *t)
+{
+	clean_connections(t->data);
+}
+
+// At once after a quiet time, else when CLEAN_MS have passed since the last walk.
+static void clean_connections(struct proxy *p)
+{
+	struct fl_err err = {0};
+	unsigned deleted = 0;
+
+	if (!fl_proxy_conntrack_pending(p->conntrack) || uv_is_active((uv_handle_t *)&p->clean))
+		return;
+	if (fl_proxy_conntrack_clean(p->conntrack, p->core, &deleted, &err) < 0)
+		fl_warn("stale UDP connections may live on, trying again: %s", err.text);
+	else if (deleted)
+		fl_debug("stale UDP connections deleted n=%u", deleted);
+	uv_timer_start(&p->clean, on_clean, CLEAN_MS, 0);
+}
+
 static void sync_now(struct proxy *p)
 {
 	struct fl_err err = {0};
@@ -77,6 +102,7 @@ static void sync_now(struct proxy *p)
 		return;
 	}
 	p->retry_ms = 0;
+	clean_connections(p);
 	if (p->ops->tidy && !uv_is_active((uv_handle_t *)&p->tidy))
 		uv_timer_start(&p->tidy, on_tidy, FL_PROXY_TIDY_MS, FL_PROXY_TIDY_MS);
 	if (!p->first_sync_done) {
@@ -184,9 +210,10 @@ static int start_handles(struct proxy *p, struct fl_err *err)
 	uv_timer_init(&p->loop, &p->check);
 	uv_timer_init(&p->loop, &p->retry);
 	uv_timer_init(&p->loop, &p->tidy);
+	uv_timer_init(&p->loop, &p->clean);
 	uv_signal_init(&p->loop, &p->on_term);
 	uv_signal_init(&p->loop, &p->on_int);
-	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p->tidy.data = p;
+	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p->tidy.data = p->clean.data = p;
 	uv_check_start(&p->after_poll, on_after_poll);
 	uv_prepare_start(&p->before_poll, on_before_poll);
 	uv_timer_start(&p->check, on_check, CHECK_MS, CHECK_MS);
@@ -236,6 +263,7 @@ static void end(struct proxy *p)
 		uv_loop_close(&p->loop);
 	}
 	fl_proxy_core_free(&p->core);
+	fl_proxy_conntrack_free(&p->conntrack);
 	if (p->backend)
 		p->ops->close(&p->backend);
 	free(p->zone);
