@@ -26,6 +26,7 @@ struct fl_client {
 	char *server;
 	struct fl_client_call *calls;
 	uv_timer_t *report; // calls that never started
+	bool lost;
 };
 
 #define GVR(name, g, v, p) const struct fl_gvr fl_gvr_##name = {.group = g, .version = v, .plural = p}
@@ -116,6 +117,20 @@ const char *fl_client_server(const struct fl_client *c)
 	return c->server;
 }
 
+void fl_client_note_lost(struct fl_client *c, const struct fl_err *err)
+{
+	if (!c->lost)
+		fl_warn("client: the API server does not answer, retrying error=%s", err->text);
+	c->lost = true;
+}
+
+void fl_client_note_back(struct fl_client *c)
+{
+	if (c->lost)
+		fl_info("client: the API server is back server=%s", c->server);
+	c->lost = false;
+}
+
 static void put_segment(struct fl_buf *b, const char *s)
 {
 	fl_buf_putc(b, '/');
@@ -191,9 +206,11 @@ static void on_done(void *arg, int rc, int status, const char *body, size_t len,
 	struct fl_err answer = {0};
 	call->http = NULL;
 	if (rc < 0) {
+		fl_client_note_lost(call->c, err);
 		finish(call, rc, 0, &a, NULL, err);
 		return;
 	}
+	fl_client_note_back(call->c);
 	if (len && (body[0] == '{' || body[0] == '[')) {
 		struct fl_err parse = {0};
 		rc = fl_json_parse(&a, body, len, NULL, &tree, &parse);

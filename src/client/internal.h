@@ -16,3 +16,8 @@ struct fl_http_client *fl_client_http(struct fl_client *c);
 const char *fl_client_server(const struct fl_client *c); // without a slash at its end
 // The error code of an answer (see fl_client_done); `body` is the parsed Status or NULL. 0 for 2xx.
 int fl_client_status_code(int http_status, const struct fl_json *body, struct fl_err *err);
+
+// The server cannot be reached: one log line for the client, however many calls and watches fail of it; one more when
+// it answers again.
+void fl_client_note_lost(struct fl_client *c, const struct fl_err *err);
+void fl_client_note_back(struct fl_client *c);

@@ -131,7 +131,9 @@ static void on_written(void *arg, int rc, int http_status, struct fl_arena *a, s
 	struct entry *e = arg;
 	e->call = NULL;
 	if (rc < 0) {
-		if (http_status != 403) // a namespace that is being deleted takes no events: nobody could read them
+		// A namespace that is being deleted takes no events, and of a server that does not answer the client
+		// tells.
+		if (http_status && http_status != 403)
 			fl_warn("recorder: event dropped name=%s/%s error=%s", e->ns, e->name, err->text);
 		drop(e);
 		return;

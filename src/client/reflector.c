@@ -7,7 +7,7 @@
 //
 // A stream without a byte for STALL_MS has lost its server: bookmarks come more often than that. Failures are retried
 // after FIRST_BACKOFF_MS, doubling to MAX_BACKOFF_MS, so that a restarted server is found again at once and a dead one
-// is not hammered. One log line when the connection is lost and one when it is back.
+// is not hammered.
 //
 // Nothing is cancelled inside the HTTP client's own callbacks: a stream that is not wanted any more is abandoned, and
 // cancelled from the timer.
@@ -46,21 +46,34 @@ static void forget_pages(struct fl_informer *i)
 	free(TAKE_PTR(i->page));
 }
 
-static void fail(struct fl_informer *i, const char *what, const struct fl_err *err)
+static void back_off(struct fl_informer *i)
 {
-	if (!i->complained && !i->stopped)
-		fl_warn("client: %s failed, retrying resource=%s error=%s", what, i->resource, err->text);
-	i->complained = true;
 	i->backoff_ms = i->backoff_ms ? i->backoff_ms * 2 : FIRST_BACKOFF_MS;
 	if (i->backoff_ms > MAX_BACKOFF_MS)
 		i->backoff_ms = MAX_BACKOFF_MS;
 	schedule(i, i->backoff_ms * 3 / 4 + (unsigned)fl_random_below(i->backoff_ms / 2));
 }
 
+// The server answered, but not as it should.
+static void fail(struct fl_informer *i, const char *what, const struct fl_err *err)
+{
+	if (!i->complained)
+		fl_warn("client: %s failed, retrying resource=%s error=%s", what, i->resource, err->text);
+	i->complained = true;
+	back_off(i);
+}
+
+static void fail_to_connect(struct fl_informer *i, const struct fl_err *err)
+{
+	fl_client_note_lost(i->c, err);
+	back_off(i);
+}
+
 static void recovered(struct fl_informer *i)
 {
 	if (i->complained)
-		fl_info("client: connection is back resource=%s", i->resource);
+		fl_info("client: list and watch work again resource=%s", i->resource);
+	fl_client_note_back(i->c);
 	i->complained = false;
 	i->backoff_ms = 0;
 }
@@ -98,7 +111,7 @@ static void call(struct fl_informer *i, struct fl_http_call_opts *opts)
 	i->call_since_ms = fl_mono_ms();
 	if (fl_http_client_call(fl_client_http(i->c), opts, &i->call, &err) < 0) {
 		i->call = NULL;
-		fail(i, i->listing ? "list" : "watch", &err);
+		fail_to_connect(i, &err);
 	}
 }
 
@@ -207,8 +220,11 @@ static void on_list_done(void *arg, int rc, int status, const char *body, size_t
 	if (i->stopped)
 		return;
 	if (rc < 0) {
-		why = *err;
-	} else if (status == 200) {
+		forget_pages(i);
+		fail_to_connect(i, err);
+		return;
+	}
+	if (status == 200) {
 		rc = read_page(i, (struct fl_span){body, len}, &why);
 	} else {
 		AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -385,7 +401,7 @@ static void on_watch_done(void *arg, int rc, int status, const char *body, size_
 	if (rc == 0 && status != 200) {
 		on_refused(i, status);
 	} else if (rc < 0) {
-		fail(i, "watch", err);
+		fail_to_connect(i, err);
 	} else if (fl_mono_ms() - i->call_since_ms >= HEALTHY_MS) {
 		recovered(i);
 		schedule(i, 0);

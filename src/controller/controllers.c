@@ -37,7 +37,7 @@ static void on_signal(uv_signal_t *s, int number)
 
 static void on_synced(void *arg)
 {
-	fl_info("controllers: all caches are filled");
+	fl_info("all caches are filled");
 }
 
 static int start(struct role *r, const struct fl_controllers_opts *opts, struct fl_err *err)

@@ -104,8 +104,10 @@ static void judge(const struct write *one, int rc, int http_status, const struct
 	if (http_status == 403 && fl_hub_ns_closed(w->hub, one->ns))
 		return; // the namespace is being deleted: nothing to do any more
 	w->failed = true;
-	if (rc != -ESTALE && rc != -EEXIST && rc != -ENOENT) // those tell of a cache that is behind: the retry mends it
-		fl_warn("controllers: %s failed resource=%s object=%s/%s error=%s", one->verb, one->gvr->plural,
+	// Not told: a cache that is behind, which the retry mends, and a server that does not answer, of which the
+	// client tells.
+	if (http_status && rc != -ESTALE && rc != -EEXIST && rc != -ENOENT)
+		fl_warn("%s failed resource=%s object=%s/%s error=%s", one->verb, one->gvr->plural,
 			one->ns, one->name, err->text);
 }
 
