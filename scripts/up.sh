@@ -68,7 +68,7 @@ ask_three curl -s --max-time 2 "http://$ip/"
 
 first=$(kc get pods -l app=$service -o 'jsonpath={.items[0].metadata.name}')
 say "http://$service/                     (the Service's name, from inside pod $first)"
-ask_three "$bin" exec --data-dir="$data" "$first" -- /fairlead-echo get "http://$service/"
+ask_three "$bin" exec --data-dir="$data" "$first" -- /bin/fairlead-echo get "http://$service/"
 
 if [[ -n ${SUDO_USER:-} && $SUDO_USER != root ]]; then
 	home=$(getent passwd "$SUDO_USER" | cut -d: -f6)

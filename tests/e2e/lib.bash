@@ -111,7 +111,7 @@ node_facts() {
 processes_of() { # pids of ours that work on NODE's data directory
 	local p
 	for p in /proc/[0-9]*; do
-		tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -qF "$WORLD_DIR/$1" && [[ $(cat "$p/comm" 2>/dev/null) == fairlead* ]] && echo "${p#/proc/}"
+		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -qF "$WORLD_DIR/$1" && [[ $(cat "$p/comm" 2>/dev/null) == fairlead* ]] && echo "${p#/proc/}"
 	done
 	return 0
 }

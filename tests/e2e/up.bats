@@ -78,8 +78,8 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 @test "the Service's name resolves in a pod and leads to all three" {
 	local pod
 	pod=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].metadata.name}')
-	three_pods_answer "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /fairlead-echo get http://webui/
-	three_pods_answer "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /fairlead-echo get http://webui.default.svc.cluster.local/
+	three_pods_answer "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /bin/fairlead-echo get http://webui/
+	three_pods_answer "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /bin/fairlead-echo get http://webui.default.svc.cluster.local/
 }
 
 @test "a NodePort answers from another host, TCP and UDP" {
