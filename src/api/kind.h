@@ -14,7 +14,8 @@ struct fl_kind_hooks {
 	const char *name; // as the document names them: "hooks": "service"
 	// After the schema's defaults: defaults that depend on other fields. (k8s: SetDefaults_X and the strategy's
 	// PrepareForCreate/Update)
-	void (*set_defaults)(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource);
+	void (*set_defaults)(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
+			     const char *subresource);
 	// Rules that must hold before addresses and ports are allocated: where one is broken nothing else is looked at,
 	// as in Kubernetes. See fl_kind_precheck.
 	void (*precheck)(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old);

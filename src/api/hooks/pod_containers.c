@@ -135,7 +135,6 @@ static void validate_env(struct fl_causes *c, const char *field, const struct fl
 		validate_key_ref(c, sub(c, from_field, "configMapKeyRef"), fl_json_get(from, "configMapKeyRef"));
 		validate_key_ref(c, sub(c, from_field, "secretKeyRef"), fl_json_get(from, "secretKeyRef"));
 	}
-	i = 0;
 }
 
 static void validate_env_from(struct fl_causes *c, const char *field, const struct fl_json *sources)

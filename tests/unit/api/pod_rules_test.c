@@ -202,7 +202,7 @@ static void rows(void **state)
 	    {"{\"metadata\":{\"name\":\"p\"}," SPEC ",\"status\":{\"phase\":\"Pending\"}}",
 	     ROW("p", "0/2", "Pending", "0")},
 	    {"{\"metadata\":{\"name\":\"p\"}," SPEC ",\"status\":{\"phase\":\"Pending\",\"initContainerStatuses\":[{"
-						    "\"name\":\"i\",\"state\":{\"running\":{}}}]}}",
+	     "\"name\":\"i\",\"state\":{\"running\":{}}}]}}",
 	     ROW("p", "0/2", "Init:0/1", "0")},
 	    {"{\"metadata\":{\"name\":\"p\"}," SPEC
 	     ",\"status\":{\"phase\":\"Pending\",\"initContainerStatuses\":[{\"name\":"
