@@ -302,8 +302,12 @@ int fl_proxy_run(const struct fl_proxy_opts *opts, struct fl_err *err)
 	if (rc < 0)
 		return rc;
 	set_routes(&p);
-	p.core = fl_proxy_core_new(
-	    &(struct fl_proxy_core_opts){.node_name = opts->node_name, .ops = p.ops, .backend = p.backend});
+	p.conntrack = fl_proxy_conntrack_new();
+	p.core = fl_proxy_core_new(&(struct fl_proxy_core_opts){.node_name = opts->node_name,
+								.ops = p.ops,
+								.backend = p.backend,
+								.on_udp_change = fl_proxy_conntrack_note,
+								.arg = p.conntrack});
 	rc = start_handles(&p, err);
 	if (rc == 0)
 		rc = start_informers(&p, err);
