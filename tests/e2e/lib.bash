@@ -87,16 +87,24 @@ world_end() {
 	return 0
 }
 
-# What the host has that a node could have changed, one fact a line: compared before and after.
+# What the machine has that this world's nodes could have left behind outside their namespaces, one fact a line. Other suites may be at work on the same
+# machine: what bears their names is not looked at.
 host_facts() {
-	ip netns list | sort
-	ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/' | sort
-	ip route show table all | grep -v 'table local' | sed 's/^/route /' | sort
-	nft list tables 2>/dev/null | sed 's/^/nft /' | sort
-	awk '{ print "mount", $2, $3 }' /proc/mounts | sort
-	find /sys/fs/cgroup -maxdepth 3 -name '*fairlead*' 2>/dev/null | sed 's/^/cgroup /' | sort
-	sysctl -a 2>/dev/null | grep -E '^net\.(ipv4|ipv6)\.(ip_forward|conf\.[^.]*\.(forwarding|rp_filter|route_localnet|proxy_arp|accept_local))|^net\.netfilter' |
-		grep -vE 'nf_conntrack_(count|acct)' | sort
+	ip netns list | grep -F "$WORLD" | grep -v -- "-out\|-one\|-two" | sed 's/^/netns /'
+	ip route show table all proto 117 | sed 's/^/route /'
+	nft list tables 2>/dev/null | sed 's/^/nft /'
+	awk -v dir="$WORLD_DIR" 'index($2, dir) { print "mount", $2, $3 }' /proc/mounts
+	sysctl -a 2>/dev/null | grep -E '^net\.(ipv4|ipv6)\.(ip_forward|conf\.(all|default|lo|eth0)\.(forwarding|rp_filter|route_localnet|proxy_arp|accept_local))'
+}
+
+# The cgroup of NODE's pods, as one of its containers sees it: fairlead-<hash>.
+node_cgroup() {
+	local p
+	for p in $(processes_of "$1"); do
+		[[ $(cat "/proc/$p/comm") == fairlead-shim ]] || continue
+		cat "/proc/$(pgrep -P "$p" | head -n 1)/cgroup" | grep -o 'fairlead-[0-9a-f]*' | head -n 1
+		return
+	done
 }
 
 # The same facts of a node's network namespace.
