@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "proxy/model.h"
 
@@ -53,6 +54,7 @@ struct service {
 	FL_VEC(struct pool *) pools;
 	struct claim **claims;
 	size_t n_claims;
+	uint16_t health_port; // as told to on_health_change
 	unsigned n_local_endpoints;
 };
 
@@ -80,7 +82,8 @@ struct fl_proxy_core {
 	FL_VEC(struct fl_proxy_frontend_change) frontend_changes;
 	FL_VEC(struct fl_proxy_pool_change) pool_changes;
 	FL_VEC(struct fl_proxy_ip_change) vip_changes, local_changes;
-	struct fl_map lost_pools; // id -> struct pool: UDP pools of which endpoints stopped serving
+	FL_VEC(int64_t) triggers, programmed; // of changes seen; of those that the last sync applied
+	struct fl_map lost_pools;             // id -> struct pool: UDP pools of which endpoints stopped serving
 	FL_VEC(struct slot_key) udp_changes;
 };
 
@@ -164,6 +167,8 @@ void fl_proxy_core_free(struct fl_proxy_core **core)
 	fl_vec_deinit(&c->vip_changes);
 	fl_vec_deinit(&c->local_changes);
 	fl_vec_deinit(&c->udp_changes);
+	fl_vec_deinit(&c->triggers);
+	fl_vec_deinit(&c->programmed);
 	fl_arena_deinit(&c->arena);
 	free(c->node_name);
 	free(c->zone);
@@ -210,6 +215,23 @@ void fl_proxy_core_service(struct fl_proxy_core *c, const struct fl_object *old,
 	mark(c, s);
 }
 
+// Not before the first sync: how long ago a change was that this proxy did not see says nothing about it.
+static void note_trigger(struct fl_proxy_core *c, const struct fl_json *obj)
+{
+	const struct fl_json *annotations = fl_json_path(obj, "metadata", "annotations", NULL);
+	const char *text = fl_json_str(annotations, "endpoints.kubernetes.io/last-change-trigger-time");
+	int64_t at;
+
+	if (c->stats.syncs && text && c->triggers.n < FL_PROXY_MAX_TRIGGERS && fl_time_parse(text, &at))
+		fl_vec_push(&c->triggers, at);
+}
+
+size_t fl_proxy_core_triggers(const struct fl_proxy_core *c, const int64_t **ret)
+{
+	*ret = c->programmed.v;
+	return c->programmed.n;
+}
+
 static void remove_slice(struct fl_proxy_core *c, const char *key)
 {
 	struct slice *slice = fl_map_del(&c->slices, key);
@@ -237,8 +259,10 @@ void fl_proxy_core_slice(struct fl_proxy_core *c, const struct fl_object *old, c
 
 	c->stats.endpoint_changes++;
 	remove_slice(c, key);
-	if (!new_obj || !fl_proxy_slice_parse(fl_object_tree(new_obj, &a), &where, &a, &parsed, &service))
+	const struct fl_json *tree = new_obj ? fl_object_tree(new_obj, &a) : NULL;
+	if (!tree || !fl_proxy_slice_parse(tree, &where, &a, &parsed, &service))
 		return;
+	note_trigger(c, tree);
 
 	struct slice *slice = FL_NEW(struct slice);
 	slice->value = parsed;
@@ -557,6 +581,20 @@ static void settle(struct fl_proxy_core *c, struct slot *slot)
 
 // ---- sync
 
+static void note_health(struct fl_proxy_core *c, struct service *s, unsigned n_local)
+{
+	uint16_t port = s->present ? s->spec.health_check_port : 0;
+	const char *slash = strchr(s->key, '/');
+
+	if (port == s->health_port && (!port || n_local == s->n_local_endpoints))
+		return;
+	s->health_port = port;
+	s->n_local_endpoints = n_local;
+	if (c->opts.on_health_change)
+		c->opts.on_health_change(c->opts.arg, fl_arena_strndup(&c->arena, s->key, (size_t)(slash - s->key)),
+					 slash + 1, port, n_local);
+}
+
 static void refresh(struct fl_proxy_core *c, struct service *s)
 {
 	struct fl_proxy_desired d = {0};
@@ -569,7 +607,7 @@ static void refresh(struct fl_proxy_core *c, struct service *s)
 		fl_proxy_derive(s->key, &s->spec, slices, n, &c->arena, &d);
 	update_pools(c, s, &d);
 	update_claims(c, s, &d);
-	s->n_local_endpoints = d.n_local_endpoints;
+	note_health(c, s, d.n_local_endpoints);
 	s->dirty = false;
 	if (!s->present && s->slices.n == 0) {
 		fl_map_del(&c->services, s->key);
@@ -640,6 +678,11 @@ int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err)
 	c->full = rc < 0;
 	for (size_t i = 0; rc == 0 && c->opts.on_udp_change && i < c->udp_changes.n; i++)
 		c->opts.on_udp_change(c->opts.arg, &c->udp_changes.v[i].ip, c->udp_changes.v[i].port);
+	c->programmed.n = 0;
+	for (size_t i = 0; rc == 0 && i < c->triggers.n; i++)
+		fl_vec_push(&c->programmed, c->triggers.v[i]);
+	if (rc == 0)
+		c->triggers.n = 0;
 	if (rc == 0)
 		c->udp_changes.n = 0; // after a failure they wait for the apply that succeeds
 	end_round(c);
@@ -656,6 +699,11 @@ bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip 
 	const struct pool *pool = fl_map_get_n(&c->pool_ids, &id, sizeof(id));
 
 	return pool && serves(&pool->value, endpoint_ip, endpoint_port);
+}
+
+void fl_proxy_core_counts(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)
+{
+	*ret = c->stats;
 }
 
 void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)

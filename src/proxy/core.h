@@ -15,6 +15,9 @@ struct fl_proxy_core_opts {
 	// After an apply that succeeded, for each UDP frontend of which tracked connections may now lead astray: it is
 	// new or gone, or endpoints of it stopped serving. Node ports by the unspecified address. May be NULL.
 	void (*on_udp_change)(void *arg, const struct fl_ip *ip, uint16_t port);
+	// In a sync, whether or not its apply succeeds: a Service's healthCheckNodePort (0 = none any more) or the
+	// number of its ready endpoints on this node is another one. May be NULL.
+	void (*on_health_change)(void *arg, const char *ns, const char *name, uint16_t port, unsigned n_local);
 	void *arg;
 };
 
@@ -41,6 +44,12 @@ void fl_proxy_core_resync(struct fl_proxy_core *c); // makes the next sync a ful
 bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip *ip, uint16_t port,
 			      const struct fl_ip *endpoint_ip, uint16_t endpoint_port);
 
+// Moments (real time, ns) at which what the last sync brought into the kernel was triggered, as the annotation
+// endpoints.kubernetes.io/last-change-trigger-time says. At most FL_PROXY_MAX_TRIGGERS, borrowed until the next call of
+// this interface.
+#define FL_PROXY_MAX_TRIGGERS 1024
+size_t fl_proxy_core_triggers(const struct fl_proxy_core *c, const int64_t **ret);
+
 // The tables of the model in a fixed order: for golden tests and support.
 void fl_proxy_core_dump(const struct fl_proxy_core *c, struct fl_buf *ret);
 
@@ -51,4 +60,5 @@ struct fl_proxy_core_stats {
 	size_t pending;                             // Services that wait for a sync
 	size_t no_local_endpoints[2];               // frontends whose Local set is empty: [0] internal, [1] external
 };
-void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret);
+void fl_proxy_core_counts(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret); // the counters: O(1)
+void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret);  // all: O(services)

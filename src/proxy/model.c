@@ -167,12 +167,29 @@ static void add_frontends(struct fl_proxy_desired *d, const struct fl_proxy_fron
 	}
 }
 
-static unsigned count_ready_local(const struct candidate *list, size_t n)
+static int by_ip(const void *a, const void *b)
 {
+	return fl_ip_cmp(a, b);
+}
+
+// Different addresses of ready endpoints on this node, of all ports together.
+static unsigned count_ready_local(const struct fl_proxy_slice *const *slices, size_t n_slices, struct fl_arena *a)
+{
+	size_t n = 0, max = 0;
 	unsigned count = 0;
 
+	for (size_t i = 0; i < n_slices; i++)
+		max += slices[i]->endpoints.n;
+	struct fl_ip *ips = fl_arena_alloc(a, (max + 1) * sizeof(*ips));
+	for (size_t i = 0; i < n_slices; i++) {
+		for (size_t e = 0; e < slices[i]->endpoints.n; e++) {
+			if (slices[i]->endpoints.v[e].ready && slices[i]->endpoints.v[e].local)
+				ips[n++] = slices[i]->endpoints.v[e].ip;
+		}
+	}
+	qsort(ips, n, sizeof(*ips), by_ip);
 	for (size_t i = 0; i < n; i++)
-		count += list[i].ep->local && list[i].ep->ready;
+		count += i == 0 || !fl_ip_equal(&ips[i - 1], &ips[i]);
 	return count;
 }
 
@@ -186,6 +203,8 @@ void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const 
 	d.pools = fl_arena_zalloc(a, (max_pools ? max_pools : 1) * sizeof(*d.pools));
 	d.frontends = fl_arena_zalloc(a, (max_pools ? max_pools * per_port : 1) * sizeof(*d.frontends));
 	bool external = svc->external_ips.n || svc->lb_ips.n;
+	if (svc->health_check_port)
+		d.n_local_endpoints = count_ready_local(slices, n_slices, a);
 
 	for (size_t p = 0; p < svc->ports.n; p++) {
 		const struct fl_proxy_service_port *port = &svc->ports.v[p];
@@ -205,7 +224,6 @@ void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const 
 			if (!*port->name)
 				pool->name = fl_arena_printf(a, "%s:%u", key, port->port);
 			choose_endpoints(list, n, want_local, a, pool);
-			d.n_local_endpoints += count_ready_local(list, n);
 
 			struct fl_proxy_frontend like = {
 			    .proto = port->proto,

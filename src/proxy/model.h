@@ -64,7 +64,7 @@ struct fl_proxy_desired {
 	struct fl_proxy_frontend *frontends;
 	struct fl_proxy_pool *pools;
 	size_t n_frontends, n_pools;
-	unsigned n_local_endpoints; // ready endpoints on this node, all ports: what healthCheckNodePort reports
+	unsigned n_local_endpoints; // ready addresses on this node; only for Services with a healthCheckNodePort
 };
 void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const struct fl_proxy_slice *const *slices,
 		     size_t n_slices, struct fl_arena *a, struct fl_proxy_desired *ret);

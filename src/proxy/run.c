@@ -12,6 +12,7 @@
 #include "client/informer.h"
 #include "proxy/conntrack.h"
 #include "proxy/core.h"
+#include "proxy/health.h"
 #include "proxy/host.h"
 #include "proxy/proxy.h"
 
@@ -26,6 +27,8 @@ struct proxy {
 	struct fl_proxy_backend *backend;
 	struct fl_proxy_core *core;
 	struct fl_proxy_conntrack *conntrack;
+	struct fl_proxy_health *health;
+	struct fl_proxy_metrics metrics;
 	uv_loop_t loop;
 	uv_check_t after_poll;
 	uv_prepare_t before_poll;
@@ -35,7 +38,7 @@ struct proxy {
 	struct fl_informer *services, *slices, *node;
 	char *zone, *node_field;
 	unsigned retry_ms; // 0: the last sync succeeded
-	bool first_sync_done, routes_failed;
+	bool first_sync_done, routes_failed, eligible, has_handles;
 };
 
 static bool ready(const struct proxy *p)
@@ -91,9 +94,13 @@ static void clean_connections(struct proxy *p)
 static void sync_now(struct proxy *p)
 {
 	struct fl_err err = {0};
+	struct fl_proxy_core_stats before, after;
 	uint64_t start = fl_mono_ns();
 
-	if (fl_proxy_core_sync(p->core, &err) < 0) {
+	fl_proxy_core_counts(p->core, &before);
+	int rc = fl_proxy_core_sync(p->core, &err);
+	fl_proxy_health_set(p->health, rc == 0, p->eligible);
+	if (rc < 0) {
 		p->retry_ms = p->retry_ms ? 2 * p->retry_ms : RETRY_MIN_MS;
 		if (p->retry_ms > RETRY_MAX_MS)
 			p->retry_ms = RETRY_MAX_MS;
@@ -102,6 +109,14 @@ static void sync_now(struct proxy *p)
 		return;
 	}
 	p->retry_ms = 0;
+	fl_proxy_core_counts(p->core, &after);
+	if (after.syncs > before.syncs) {
+		const int64_t *triggers;
+		size_t n = fl_proxy_core_triggers(p->core, &triggers);
+
+		fl_proxy_metrics_synced(&p->metrics, (double)(fl_mono_ns() - start) / 1e9,
+					after.full_syncs > before.full_syncs, triggers, n);
+	}
 	clean_connections(p);
 	if (p->ops->tidy && !uv_is_active((uv_handle_t *)&p->tidy))
 		uv_timer_start(&p->tidy, on_tidy, FL_PROXY_TIDY_MS, FL_PROXY_TIDY_MS);
@@ -136,12 +151,28 @@ static void on_before_poll(uv_prepare_t *h)
 
 static void on_service(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
-	fl_proxy_core_service(((struct proxy *)arg)->core, old, new_obj);
+	struct proxy *p = arg;
+
+	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
+	fl_proxy_core_service(p->core, old, new_obj);
 }
 
 static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
-	fl_proxy_core_slice(((struct proxy *)arg)->core, old, new_obj);
+	struct proxy *p = arg;
+
+	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
+	fl_proxy_core_slice(p->core, old, new_obj);
+}
+
+static void on_udp_change(void *arg, const struct fl_ip *ip, uint16_t port)
+{
+	fl_proxy_conntrack_note(((struct proxy *)arg)->conntrack, ip, port);
+}
+
+static void on_health_change(void *arg, const char *ns, const char *name, uint16_t port, unsigned n_local)
+{
+	fl_proxy_health_service(((struct proxy *)arg)->health, ns, name, port, n_local);
 }
 
 static bool feed_slice(void *arg, const struct fl_object *o)
@@ -150,14 +181,28 @@ static bool feed_slice(void *arg, const struct fl_object *o)
 	return true;
 }
 
+// Whether load balancers may send new traffic here: not to a node that is about to be removed (KEP-3836).
+static bool is_eligible(const struct fl_json *node)
+{
+	if (fl_json_path(node, "metadata", "deletionTimestamp", NULL))
+		return false;
+	fl_json_each (taint, fl_json_path(node, "spec", "taints", NULL)) {
+		if (fl_streq(fl_json_str(taint, "key"), "ToBeDeletedByClusterAutoscaler"))
+			return false;
+	}
+	return true;
+}
+
 static void on_node(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct proxy *p = arg;
-	const struct fl_json *labels =
-	    new_obj ? fl_json_path(fl_object_tree(new_obj, &a), "metadata", "labels", NULL) : NULL;
+	const struct fl_json *node = new_obj ? fl_object_tree(new_obj, &a) : NULL;
+	const struct fl_json *labels = fl_json_path(node, "metadata", "labels", NULL);
 	const char *zone = fl_json_str_or(labels, "topology.kubernetes.io/zone", "");
 
+	p->eligible = is_eligible(node);
+	fl_proxy_health_set(p->health, p->first_sync_done && !p->retry_ms, p->eligible);
 	if (fl_streq(zone, p->zone ? p->zone : ""))
 		return;
 	free(p->zone);
@@ -204,7 +249,7 @@ static int start_handles(struct proxy *p, struct fl_err *err)
 
 	if (rc < 0)
 		return fl_err_set(err, rc, "event loop: %s", uv_strerror(rc));
-	p->loop.data = p;
+	p->has_handles = true;
 	uv_check_init(&p->loop, &p->after_poll);
 	uv_prepare_init(&p->loop, &p->before_poll);
 	uv_timer_init(&p->loop, &p->check);
@@ -244,10 +289,16 @@ static int start_informers(struct proxy *p, struct fl_err *err)
 	return rc;
 }
 
-static void close_handle(uv_handle_t *h, void *arg)
+static void close_handles(struct proxy *p)
 {
-	if (!uv_is_closing(h))
-		uv_close(h, NULL);
+	uv_handle_t *const handles[] = {
+	    (uv_handle_t *)&p->after_poll, (uv_handle_t *)&p->before_poll, (uv_handle_t *)&p->check,
+	    (uv_handle_t *)&p->retry,      (uv_handle_t *)&p->tidy,        (uv_handle_t *)&p->clean,
+	    (uv_handle_t *)&p->on_term,    (uv_handle_t *)&p->on_int,
+	};
+
+	for (size_t i = 0; i < FL_COUNT(handles); i++)
+		uv_close(handles[i], NULL);
 }
 
 static void end(struct proxy *p)
@@ -256,10 +307,10 @@ static void end(struct proxy *p)
 	fl_informer_stop(&p->slices);
 	fl_informer_stop(&p->services);
 	fl_client_free(&p->client);
-	if (p->loop.data) {
-		uv_walk(&p->loop, close_handle, NULL);
-		while (uv_run(&p->loop, UV_RUN_DEFAULT) != 0)
-			;
+	fl_proxy_health_free(&p->health);
+	if (p->has_handles) {
+		close_handles(p);
+		uv_run(&p->loop, UV_RUN_DEFAULT); // until all that was stopped here is closed
 		uv_loop_close(&p->loop);
 	}
 	fl_proxy_core_free(&p->core);
@@ -281,7 +332,7 @@ static int check_opts(const struct fl_proxy_opts *o, struct fl_err *err)
 
 int fl_proxy_run(const struct fl_proxy_opts *opts, struct fl_err *err)
 {
-	AUTO(end) struct proxy p = {.opts = opts};
+	AUTO(end) struct proxy p = {.opts = opts, .eligible = true};
 	struct fl_proxy_backend_config cfg = {
 	    .service_cidrs = {opts->service_cidrs[0], opts->service_cidrs[1]},
 	    .pod_cidrs = {opts->pod_cidrs[0], opts->pod_cidrs[1]},
@@ -303,12 +354,27 @@ int fl_proxy_run(const struct fl_proxy_opts *opts, struct fl_err *err)
 		return rc;
 	set_routes(&p);
 	p.conntrack = fl_proxy_conntrack_new();
-	p.core = fl_proxy_core_new(&(struct fl_proxy_core_opts){.node_name = opts->node_name,
-								.ops = p.ops,
-								.backend = p.backend,
-								.on_udp_change = fl_proxy_conntrack_note,
-								.arg = p.conntrack});
+	p.conntrack = fl_proxy_conntrack_new();
+	p.core = fl_proxy_core_new(&(struct fl_proxy_core_opts){
+	    .node_name = opts->node_name,
+	    .ops = p.ops,
+	    .backend = p.backend,
+	    .on_udp_change = on_udp_change,
+	    .on_health_change = on_health_change,
+	    .arg = &p,
+	});
 	rc = start_handles(&p, err);
+	if (rc == 0)
+		rc = fl_proxy_health_new(
+		    &(struct fl_proxy_health_opts){
+			.loop = &p.loop,
+			.opts = opts,
+			.ops = p.ops,
+			.backend = p.backend,
+			.core = &p.core,
+			.metrics = &p.metrics,
+		    },
+		    &p.health, err);
 	if (rc == 0)
 		rc = start_informers(&p, err);
 	if (rc < 0)
