@@ -66,9 +66,9 @@ static const char *ready_status(const struct fl_json *node)
 	return fl_json_str_or(fl_meta_condition(fl_json_get(node, "status"), "Ready"), "status", "Unknown");
 }
 
-bool fl_health_is_down(const struct fl_json *node)
+bool fl_health_is_silent(const struct fl_json *node)
 {
-	return strcmp(ready_status(node), "True") != 0;
+	return !strcmp(ready_status(node), "Unknown");
 }
 
 static bool has_taint(const struct fl_json *taints, const char *key, const char *effect)

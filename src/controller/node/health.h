@@ -13,9 +13,9 @@ struct fl_json *fl_health_unknown_patch(struct fl_arena *a, const struct fl_json
 // NoSchedule and NoExecute, or neither (True). Other taints stay. NULL when nothing
 // changes.
 struct fl_json *fl_health_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns);
-// Ready is not True.
-bool fl_health_is_down(const struct fl_json *node);
-// Strategic merge patch of the status of a pod on a node that is down: Ready becomes False. NULL when it is not True.
+// Ready is Unknown. (Of a node that says False itself, the word on its pods is still its own.)
+bool fl_health_is_silent(const struct fl_json *node);
+// Strategic merge patch of the status of a pod on a silent node: Ready becomes False. NULL when it is not True.
 struct fl_json *fl_health_pod_unready_patch(struct fl_arena *a, const struct fl_podview *p, int64_t now_ns);
 // When the pod is to be evicted by the node's NoExecute taints: real time; 0: at once; -1: never. (k8s: taint eviction)
 int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *p);

@@ -107,7 +107,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	if (!fl_hub_synced(c->hub))
 		return;
 	const struct fl_object *node = p.node[0] ? fl_hub_find(c->hub, FL_HUB_NODES, "", p.node) : NULL;
-	if (node ? fl_health_is_down(fl_object_tree(node, &a)) : p.node[0] || p.deleting)
+	if (node ? fl_health_is_silent(fl_object_tree(node, &a)) : p.node[0] || p.deleting)
 		fl_workqueue_add(node ? c->queue : c->orphans, node ? node->name : key);
 }
 
@@ -131,7 +131,7 @@ static void look_at_pod(void *arg, const char *key)
 	if (!o)
 		return;
 	struct fl_podview p = fl_podview_read(fl_object_tree(o, l->a));
-	struct fl_json *patch = fl_health_is_down(l->node) ? fl_health_pod_unready_patch(l->a, &p, l->now_ns) : NULL;
+	struct fl_json *patch = fl_health_is_silent(l->node) ? fl_health_pod_unready_patch(l->a, &p, l->now_ns) : NULL;
 	if (patch)
 		fl_writes_patch(l->w, &fl_gvr_pods, ns, name, "status", FL_PATCH_STRATEGIC, patch, NULL, NULL);
 	int64_t at = p.deleting || p.finished ? -1 : fl_health_evict_at(l->node, &p);
