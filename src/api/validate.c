@@ -73,19 +73,6 @@ const char *fl_check_dns1123_subdomain(struct fl_arena *a, const char *s)
 	return NULL;
 }
 
-const char *fl_check_dns1035_label(struct fl_arena *a, const char *s)
-{
-	size_t n = strlen(s);
-
-	if (n > LABEL_MAX)
-		return too_long(a, LABEL_MAX);
-	if (!is_dns_label(s, n) || isdigit((unsigned char)s[0]))
-		return "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-		       "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
-		       "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-	return NULL;
-}
-
 const char *fl_check_label_value(struct fl_arena *a, const char *s)
 {
 	return fl_label_value_error(s);
@@ -154,13 +141,6 @@ const char *fl_check_http_header(struct fl_arena *a, const char *s)
 		       "regex "
 		       "used for validation is '[-A-Za-z0-9]+')";
 	return NULL;
-}
-
-bool fl_is_qualified_name(const char *s)
-{
-	AUTO(fl_buf_deinit) struct fl_buf text = {0};
-
-	return !fl_label_key_errors(s, &text);
 }
 
 void fl_validate_string(struct fl_causes *c, const char *field, const struct fl_json *value, fl_name_check check)

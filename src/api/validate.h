@@ -9,14 +9,12 @@
 // Texts of broken name rules; NULL when `s` is fine. They live forever. `n` as strlen.
 const char *fl_check_dns1123_label(struct fl_arena *a, const char *s);
 const char *fl_check_dns1123_subdomain(struct fl_arena *a, const char *s);
-const char *fl_check_dns1035_label(struct fl_arena *a, const char *s);
 const char *fl_check_label_value(struct fl_arena *a, const char *s);
 const char *fl_check_path_segment(struct fl_arena *a, const char *s); // may be any text that fits in a URL's path
 const char *fl_check_config_key(struct fl_arena *a, const char *s);   // keys of ConfigMaps and Secrets
 const char *fl_check_port_name(struct fl_arena *a, const char *s);    // IANA service name
 const char *fl_check_env_name(struct fl_arena *a, const char *s);
 const char *fl_check_http_header(struct fl_arena *a, const char *s);
-bool fl_is_qualified_name(const char *s); // label keys
 
 // Each adds one INVALID cause for every rule that the string `value` breaks. Nothing for a value that is no string.
 typedef const char *(*fl_name_check)(struct fl_arena *a, const char *s);
