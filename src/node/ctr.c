@@ -22,7 +22,8 @@
 #include "json/json.h"
 
 #define LOG_MAX_BYTES "10485760" // kubelet: containerLogMaxSize
-#define LOOK_MS       20         // until a shim that is just starting says that it did
+#define BURY_MS       10000
+#define LOOK_MS       20 // until a shim that is just starting says that it did
 
 struct handles { // closed one after the other; freed after the last
 	uv_process_t process;
@@ -157,24 +158,61 @@ static void tell_started(struct fl_ctr *c, int64_t started_ns)
 	c->on_started(c->arg, started_ns);
 }
 
-static void finish(struct fl_ctr *c)
+static void tell_exit(struct fl_ctr *c, struct fl_ctr_exit *e)
 {
-	struct fl_ctr_exit e = {0};
 	AUTO_FREE char *message = NULL, *log = fl_asprintf("%s/runtime.log", c->dir);
 
-	if (!fl_ctr_read_exit(c->dir, &e)) {
-		int64_t started_ns = read_started(c->dir);
-
-		e = (struct fl_ctr_exit){.code = 137, .ran = started_ns != 0, .lost = true, .started_ns = started_ns};
-		e.finished_ns = fl_real_ns();
+	if (e->lost)
 		message = fl_strdup("the shim of the container was killed");
-	} else if (!e.ran) {
+	else if (!e->ran)
 		message = fl_ctr_runtime_error(log);
-	}
-	e.message = message;
+	e->message = message;
 	handles_close(c->h);
 	c->h = NULL;
-	c->on_exit(c->arg, &e);
+	c->on_exit(c->arg, e);
+}
+
+static void on_buried(void *arg, int rc, int exit_status, const char *out, size_t out_len, const char *errout,
+		      size_t err_len)
+{
+	struct handles *h = arg;
+	struct fl_ctr *c = h->ctr;
+
+	if (c) {
+		AUTO_FREE char *path = fl_asprintf("%s/exit", c->dir), *text = NULL;
+		struct fl_ctr_exit e = {.code = 137, .lost = true, .started_ns = read_started(c->dir)};
+		struct fl_err err = {0};
+
+		e.ran = e.started_ns != 0;
+		e.finished_ns = fl_real_ns();
+		text = fl_asprintf("code=137\noom=0\nran=%d\nlost=1\nstarted=%" PRId64 "\nfinished=%" PRId64 "\n",
+				   e.ran, e.started_ns, e.finished_ns);
+		if (fl_node_file_put(path, text, strlen(text), 0600, &err) < 0)
+			fl_warn("end of container %s is not recorded: %s", c->id, err.text);
+		tell_exit(c, &e);
+	}
+	if (--h->open == 0)
+		free(h);
+}
+
+// The shim is gone. Without an exit record it was killed, and its container may still run: it is ended first.
+static void finish(struct fl_ctr *c)
+{
+	const char *const argv[] = {c->runtime, "--root", c->runtime_root, "delete", "--force", c->id, NULL};
+	struct fl_subprocess_opts o = {.argv = argv, .timeout_ms = BURY_MS, .on_exit = on_buried, .arg = c->h};
+	struct fl_ctr_exit e;
+
+	if (fl_ctr_read_exit(c->dir, &e)) {
+		tell_exit(c, &e);
+		return;
+	}
+	if (c->h->poll.data)
+		uv_poll_stop(&c->h->poll);
+	if (c->h->timer.data)
+		uv_timer_stop(&c->h->timer);
+	c->h->open++;
+	if (fl_subprocess_start(c->loop, &o, NULL, NULL) < 0)
+		on_buried(c->h, -EIO, -1, "", 0, "", 0);
 }
 
 static void on_pidfd(uv_poll_t *poll, int status, int events)
@@ -251,10 +289,15 @@ void fl_ctr_free(struct fl_ctr **c)
 	if (!*c)
 		return;
 	if ((*c)->h) {
-		if ((*c)->h->open)
-			handles_close((*c)->h);
-		else
-			free((*c)->h);
+		struct handles *h = (*c)->h;
+
+		h->ctr = NULL;
+		if (h->open) {
+			handles_close(h);
+			handle_close(&h->process); // it goes on; whoever is its next parent reaps it
+		} else {
+			free(h);
+		}
 	}
 	free((*c)->runtime);
 	free((*c)->runtime_root);
@@ -355,8 +398,8 @@ int fl_ctr_find(const struct fl_ctr_opts *o, struct fl_ctr **ret, struct fl_err 
 {
 	struct fl_ctr *c;
 
-	if (fl_ctr_shim_pid(o->dir) == 0)
-		return fl_err_set(err, -ESRCH, "no shim keeps container %s", o->id);
+	if (access(o->dir, F_OK) < 0)
+		return fl_err_set(err, -ENOENT, "there is no container %s", o->id);
 	c = ctr_new(o);
 	uv_timer_init(c->loop, &c->h->timer);
 	c->h->timer.data = c->h;

@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "io/subprocess.h"
 #include "node/pod.h"
 
 #define MESSAGE_MAX    4096 // kubelet: of a termination message
@@ -559,22 +558,6 @@ static void read_last(struct container *c)
 	c->has_last = true;
 }
 
-static void bury(struct container *c, const char *dir, struct fl_ctr_exit *e)
-{
-	const struct fl_pods_opts *o = &c->pod->pods->o;
-	AUTO_FREE char *id = container_id(c, c->attempt), *path = fl_asprintf("%s/exit", dir), *text = NULL;
-	const char *const argv[] = {o->runtime, "--root", o->paths->runtime_root, "delete", "--force", id, NULL};
-	struct fl_err err = {0};
-	int status;
-
-	if (fl_subprocess_run(argv, 10000, &status, NULL, &err) < 0)
-		fl_warn("remains of container %s: %s", id, err.text);
-	*e = (struct fl_ctr_exit){.code = 137, .lost = true, .ran = true, .finished_ns = fl_real_ns()};
-	text = fl_asprintf("code=137\nran=1\nlost=1\nstarted=0\nfinished=%lld\n", (long long)e->finished_ns);
-	if (fl_node_file_put(path, text, strlen(text), 0600, &err) < 0)
-		fl_warn("end of container %s is not recorded: %s", id, err.text);
-}
-
 void fl_container_adopt(struct container *c)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -600,11 +583,8 @@ void fl_container_adopt(struct container *c)
 		c->was_started = c->was_ready || strncmp(ready, "started", 7) == 0;
 	}
 	o = ctr_opts(c, &a, dir);
-	if (fl_ctr_find(&o, &c->ctr, NULL) == 0) {
+	if (fl_ctr_read_exit(dir, &e))
+		run_end_set(c, &e);
+	else if (fl_ctr_find(&o, &c->ctr, NULL) == 0)
 		c->state = CONTAINER_STARTING;
-		return;
-	}
-	if (!fl_ctr_read_exit(dir, &e))
-		bury(c, dir, &e);
-	run_end_set(c, &e);
 }

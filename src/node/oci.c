@@ -215,7 +215,7 @@ static struct fl_json *capabilities(struct fl_arena *a, const struct fl_oci_opts
 // kubelet's qos/policy.go. Values below zero need CAP_SYS_RESOURCE.
 static int64_t oom_score(const struct fl_oci_opts *o)
 {
-	const char *qos = fl_pod_qos(o->pod);
+	const char *qos = fl_node_pod_qos(o->pod);
 	int64_t request = fl_container_resource(o->container->json, "requests", "memory"), score;
 
 	if (fl_streq(qos, "Guaranteed"))

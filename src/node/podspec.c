@@ -127,7 +127,7 @@ int64_t fl_container_resource(const struct fl_json *container, const char *which
 	return v;
 }
 
-const char *fl_pod_qos(const struct fl_pod_spec *p)
+const char *fl_node_pod_qos(const struct fl_pod_spec *p)
 {
 	static const char *const names[] = {"cpu", "memory"};
 	bool any = false, guaranteed = true;

@@ -36,7 +36,7 @@ FL_WUR int fl_pod_spec_read(struct fl_arena *a, const struct fl_json *root, stru
 			    struct fl_err *err);
 
 // "Guaranteed", "Burstable", "BestEffort" (k8s: pkg/apis/core/v1/helper/qos).
-const char *fl_pod_qos(const struct fl_pod_spec *p);
+const char *fl_node_pod_qos(const struct fl_pod_spec *p);
 // milli-CPUs or bytes of resources.<which>.<name>, "limits" or "requests"; -1 when unset. A missing request is its
 // limit.
 int64_t fl_container_resource(const struct fl_json *container, const char *which, const char *name);

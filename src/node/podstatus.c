@@ -327,6 +327,6 @@ struct fl_json *fl_pod_status(struct fl_arena *a, const struct fl_pod_view *v, s
 	list = fl_json_set_array(a, s, "containerStatuses");
 	for (unsigned i = v->spec->n_init; i < v->spec->n_containers; i++)
 		fl_json_append(list, container_json(a, &v->spec->containers[i], &v->containers[i]));
-	fl_json_set_str(a, s, "qosClass", fl_pod_qos(v->spec));
+	fl_json_set_str(a, s, "qosClass", fl_node_pod_qos(v->spec));
 	return s;
 }
