@@ -34,6 +34,8 @@ pid_of() { # pid_of ROLE
 	for p in $(processes_of one); do [[ $(cat "/proc/$p/comm") != "fairlead-$1" ]] || echo "$p"; done | head -n 1
 }
 
+running() { [[ -n $(pid_of "$1") ]]; }
+
 write_until_killed() { # writes Services and updates them until told to stop; acknowledged states go to FILE
 	on one python3 "$ROOT/tests/e2e/writers.py" write "$WORLD_DIR/one/admin.kubeconfig" "$1" "$2" 3>&- 4>&- &
 	writer=$!
@@ -65,6 +67,7 @@ consistent() { on one python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/one/ad
 		for role in api ctrl proxy node dns; do
 			write_until_killed "$acks" "role-$i-$role"
 			wait_for 10 test -s "$acks"
+			wait_for 15 running $role # back-off after the last round's kill
 			kill -KILL "$(pid_of $role)"
 			wait_for 15 kc one get --raw /readyz
 			touch "$acks.stop"
@@ -80,6 +83,7 @@ consistent() { on one python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/one/ad
 	local i
 	for i in $(seq "$rounds"); do
 		kc one scale deployment webui --replicas=$((i % 4 + 1))
+		wait_for 15 running node
 		kill -KILL "$(pid_of node)"
 		kc one rollout status deployment/webui --timeout=60s
 		wait_for 30 consistent

@@ -102,7 +102,7 @@ node_cgroup() {
 	local p
 	for p in $(processes_of "$1"); do
 		[[ $(cat "/proc/$p/comm") == fairlead-shim ]] || continue
-		cat "/proc/$(pgrep -P "$p" | head -n 1)/cgroup" | grep -o 'fairlead-[0-9a-f]*' | head -n 1
+		grep -o "fairlead-[0-9a-f]*" "/proc/$(pgrep -P "$p" | head -n 1)/cgroup" | head -n 1
 		return
 	done
 }

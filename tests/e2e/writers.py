@@ -65,7 +65,8 @@ def verify(connection, path):
         for o in json.loads(c.getresponse().read())["items"]:
             have[(kind, o["metadata"]["name"])] = o["metadata"].get("labels", {}).get("value")
     wrong = [f"{k}: acknowledged {v}, sent {sent[k]}, server has {have.get(k, '-')}" for k, v in done.items() if have.get(k, "-") not in (v, sent[k])]
-    unknown = [str(k) for k in have if k[1].startswith("w-") and k not in sent]
+    tags = {name.rsplit("-", 2)[0] for _, name in sent}
+    unknown = [str(k) for k in have if k not in sent and k[1].rsplit("-", 2)[0] in tags]
     print(f"{len(sent)} sent, {len(done)} acknowledged, {len(wrong)} wrong, {len(unknown)} unknown")
     for w in (wrong + unknown)[:20]:
         print(w)
