@@ -2,7 +2,7 @@
 # Two small static programs travel inside the executable: the test server of the image fairlead/echo and the container
 # shim (cmd/fairlead-shim). Static, so that neither needs a library in the container or pays for ours: a shim costs 40 KB
 # of private memory, the whole executable would cost 1.3 MB and 6 ms for each container.
-STATIC_FLAGS := -std=gnu17 $(WARN) -D_GNU_SOURCE -Isrc -Os -g0 -static -no-pie -ffunction-sections -fdata-sections \
+STATIC_FLAGS := -std=gnu17 $(WARN) -D_GNU_SOURCE -Isrc -Os -g0 -static -ffunction-sections -fdata-sections \
                 -Wl,--gc-sections -Wl,--build-id=none -s
 
 NODE_ECHO := $(O)/embed/fairlead-echo

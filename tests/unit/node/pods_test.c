@@ -203,13 +203,13 @@ static void readiness_follows_the_probe(void **state)
 		"\"localhost\"]},\"periodSeconds\":1},\"startupProbe\":{\"tcpSocket\":{\"port\":8080}}}",
 		""));
 	expect_status(h, "u-1", "containerStatuses.0.ready", "true");
-	AUTO_FREE char *off = run_shell("curl -s 'http://10.244.0.2:8080/control?ready=0'");
+	free(run_shell("curl -s 'http://10.244.0.2:8080/control?ready=0'"));
 	expect_status(h, "u-1", "containerStatuses.0.ready", "false");
 	assert_string_equal(status_at(h, "u-1", "conditions.Ready.reason"), "ContainersNotReady");
 	assert_string_equal(status_at(h, "u-1", "conditions.Ready.message"), "containers with unready status: [echo]");
 	assert_non_null(
 	    strstr(h->events.data, "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503"));
-	AUTO_FREE char *on = run_shell("curl -s 'http://10.244.0.2:8080/control?ready=1'");
+	free(run_shell("curl -s 'http://10.244.0.2:8080/control?ready=1'"));
 	expect_status(h, "u-1", "conditions.Ready.status", "True");
 	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.restartCount"), "0");
 	harness_free(h);
