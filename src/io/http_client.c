@@ -507,7 +507,9 @@ static bool set_options(struct fl_http_call *call, const struct fl_http_call_opt
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
 	SET(CURLOPT_TCP_KEEPINTVL, 15L);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	SET(CURLOPT_PIPEWAIT, 1L); // rather one connection with many streams than many connections
+	// Rather one connection with many streams than many connections. Not for plain text, where libcurl would let a
+	// second call wait for the end of the first one before it knows that the server has no HTTP/2.
+	SET(CURLOPT_PIPEWAIT, strncasecmp(o->url, "https:", 6) == 0 ? 1L : 0L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS));
 	SET(CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
 	return ok;

@@ -81,6 +81,42 @@ static void says_why_no_response_came(void **state)
 	teardown(&f);
 }
 
+static int only_h1(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+		   unsigned in_len, void *arg)
+{
+	*out = (const unsigned char *)"http/1.1";
+	*out_len = 8;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+// A server without HTTP/2: open watches must not hold up other calls.
+static void calls_do_not_wait_for_watches(void **state)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		struct fixture f;
+		struct answer w[3] = {0}, a = {0};
+		setup_with(&f, tls, NULL);
+		if (tls) {
+			SSL_CTX *ctx = server_ctx(false);
+			SSL_CTX_set_alpn_select_cb(ctx, only_h1, NULL);
+			fl_http_server_set_tls(f.server, ctx);
+			SSL_CTX_free(ctx);
+		}
+		struct fl_http_client *c = new_client(&f, NULL);
+		for (int i = 0; i < 3; i++)
+			start_call(&f, c, "GET", "/stream", NULL, 0, true, &w[i]);
+		WAIT(&f, f.n_kept == 3);
+		call(&f, c, "GET", "/hello", NULL, 0, &a);
+		assert_int_equal(a.rc, 0);
+		for (int i = 0; i < 3; i++)
+			fl_http_end(f.kept[i]);
+		WAIT(&f, w[0].done && w[1].done && w[2].done);
+		answer_reset(&a);
+		fl_http_client_free(&c);
+		teardown(&f);
+	}
+}
+
 static void start_timed(struct fixture *f, struct fl_http_client *c, const char *path, unsigned timeout, unsigned stall,
 			struct answer *a)
 {
@@ -293,6 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(plain_requests),
 	    cmocka_unit_test(tls_requests),
+	    cmocka_unit_test(calls_do_not_wait_for_watches),
 	    cmocka_unit_test(says_why_no_response_came),
 	    cmocka_unit_test(time_outs_end_a_call),
 	    cmocka_unit_test(a_moving_stream_does_not_stall),
