@@ -354,7 +354,6 @@ int fl_proxy_run(const struct fl_proxy_opts *opts, struct fl_err *err)
 		return rc;
 	set_routes(&p);
 	p.conntrack = fl_proxy_conntrack_new();
-	p.conntrack = fl_proxy_conntrack_new();
 	p.core = fl_proxy_core_new(&(struct fl_proxy_core_opts){
 	    .node_name = opts->node_name,
 	    .ops = p.ops,
