@@ -52,7 +52,10 @@ def main():
     problems = []
     pods = get(connection, "/api/v1/pods")["items"]
     slices = get(connection, "/apis/discovery.k8s.io/v1/endpointslices")["items"]
-    for s in get(connection, "/api/v1/services")["items"]:
+    services = get(connection, "/api/v1/services")["items"]
+    written = [s for s in services if s["metadata"]["name"].startswith("w-")]  # thousands, all alike: some stand for all
+    skipped = {s["metadata"]["name"] for i, s in enumerate(written) if i % (len(written) // 40 + 1)}
+    for s in services:
         ns, name, spec = s["metadata"]["namespace"], s["metadata"]["name"], s["spec"]
         have = {a for sl in slices if sl["metadata"]["namespace"] == ns and sl["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
                 for e in (sl.get("endpoints") or []) if e.get("conditions", {}).get("ready", True) for a in e["addresses"]}
@@ -63,17 +66,16 @@ def main():
             if want != have:
                 problems.append(f"service {ns}/{name}: endpoints {sorted(have)}, ready pods {sorted(want)}")
         ip = spec.get("clusterIP")
-        if not ip or ip == "None":
+        if not ip or ip == "None" or name in skipped:
             continue
         tcp = [p["port"] for p in spec.get("ports", []) if p["protocol"] == "TCP"]
         if tcp:
             outcome = connect_outcome(ip, tcp[0])
             if outcome != ("open" if have else "refused"):
                 problems.append(f"service {ns}/{name} {ip}:{tcp[0]}: {outcome} with endpoints {sorted(have)}")
-        if not name.startswith("w-") or name.endswith("1"):
-            found = resolve(f"{name}.{ns}.svc.cluster.local", dns)
-            if found != {ip}:
-                problems.append(f"service {ns}/{name}: DNS says {found}, address is {ip}")
+        found = resolve(f"{name}.{ns}.svc.cluster.local", dns)
+        if found != {ip}:
+            problems.append(f"service {ns}/{name}: DNS says {found}, address is {ip}")
     data = os.path.dirname(os.path.abspath(sys.argv[1]))
     shims = []
     for p in os.listdir("/proc"):
