@@ -11,7 +11,9 @@ log=$data/up.log
 config=$data/admin.kubeconfig
 service=webui
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+if [[ -t 1 ]]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 die() { echo "make up: $*" >&2; [[ -f $log ]] && tail -n 20 "$log" >&2; exit 1; }
 kc() { kubectl --kubeconfig "$config" "$@"; }
 
