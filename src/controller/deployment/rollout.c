@@ -54,7 +54,7 @@ static int64_t total_available(const struct fl_rollout_set *sets, size_t n)
 {
 	int64_t sum = 0;
 	for (size_t i = 0; i < n; i++)
-		sum += sets[i].available;
+		sum += least(sets[i].available, sets[i].size);
 	return sum;
 }
 
@@ -109,7 +109,8 @@ static void shrink_old(const struct fl_rollout *r, struct fl_rollout_set *sets, 
 			gone += cut;
 		}
 	}
-	int64_t spare = may_go > 0 ? total_available(sets, n) - min_available : 0, cut_so_far = 0;
+	// Both bounds: where a set's status is behind its size, what it calls available is more than there is.
+	int64_t spare = least(total_available(sets, n) - min_available, may_go - gone), cut_so_far = 0;
 	for (size_t i = 0; i < n_old && cut_so_far < spare; i++) {
 		int64_t cut = least(old[i]->want, spare - cut_so_far);
 		old[i]->want -= cut;
