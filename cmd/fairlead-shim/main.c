@@ -34,9 +34,10 @@
 
 #define STATUS_FD     3
 #define LOCK_FD       4
-#define LOGS_KEPT     4    // rotated files beside the current one (kubelet: containerLogMaxFiles 5)
-#define DRAIN_MS      2000 // after the container's end, for a pipe that something still holds
-#define EXIT_NO_START 128  // what Kubernetes shows for a container that could not be started
+#define LOGS_KEPT     4      // rotated files beside the current one (kubelet: containerLogMaxFiles 5)
+#define DRAIN_MS      2000   // after the container's end, for a pipe that something still holds
+#define RUNTIME_MS    120000 // a call of the runtime that takes longer is ended: it would hold the pod for ever
+#define EXIT_NO_START 128    // what Kubernetes shows for a container that could not be started
 
 struct stream {
 	int fd;
@@ -189,17 +190,56 @@ static void stream_read(struct stream *st)
 
 // --- processes ---
 
-static void reap(void)
+static uint64_t mono_ms(void)
 {
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static bool reap_one(pid_t wanted, int *ret_status)
+{
+	bool found = false;
 	int status;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == s.pid && !s.ended) {
+		if (pid == wanted) {
+			*ret_status = status;
+			found = true;
+		} else if (pid == s.pid && !s.ended) { // the container, while the runtime still works
 			s.ended = true;
 			s.wait_status = status;
 			s.finished_ns = now_ns();
 		}
+	}
+	return found;
+}
+
+static void reap(void)
+{
+	int ignored;
+
+	reap_one(0, &ignored);
+}
+
+static void wait_for(pid_t pid, int *ret_status)
+{
+	uint64_t until = mono_ms() + RUNTIME_MS;
+
+	while (!reap_one(pid, ret_status)) {
+		struct pollfd p = {.fd = s.signal_fd, .events = POLLIN};
+		struct signalfd_siginfo info;
+		uint64_t now = mono_ms();
+
+		if (now >= until) {
+			kill(pid, SIGKILL);
+			until = now + RUNTIME_MS;
+		}
+		poll(&p, 1, (int)(until - now));
+		while (read(s.signal_fd, &info, sizeof(info)) > 0)
+			;
 	}
 }
 
@@ -220,7 +260,7 @@ static int runtime_run(const char *const *args, const struct stream *streams, co
 {
 	const char *argv[16] = {s.runtime, "--root", s.root, "--log", "runtime.log", "--log-format", "json"};
 	int status = 0, i = 7;
-	pid_t pid, got;
+	pid_t pid;
 
 	while (*args)
 		argv[i++] = *args++;
@@ -244,16 +284,7 @@ static int runtime_run(const char *const *args, const struct stream *streams, co
 		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
 		_exit(EXIT_NO_START);
 	}
-	// The container itself may end while `start` runs: it must not be reaped unseen.
-	while ((got = waitpid(-1, &status, 0)) != pid) {
-		if (got < 0 && errno != EINTR)
-			return 255;
-		if (got > 0 && got == s.pid && !s.ended) {
-			s.ended = true;
-			s.wait_status = status;
-			s.finished_ns = now_ns();
-		}
-	}
+	wait_for(pid, &status);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
