@@ -383,6 +383,7 @@ static bool handshake(struct fl_conn *c)
 	send_batch(c, true);
 	if (c->state == FL_CONN_CLOSED)
 		return false;
+	fl_server_handshake_done(c->server);
 	const unsigned char *proto = NULL;
 	unsigned len = 0;
 	SSL_get0_alpn_selected(c->ssl, &proto, &len);

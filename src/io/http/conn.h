@@ -215,6 +215,8 @@ struct fl_http_server {
 	uint64_t sweep_at_ms, swept_ms, stop_at_ms;
 	void (*stop_done)(void *arg);
 	void *stop_arg;
+	unsigned n_handshakes; // since the heap was last trimmed,
+	uint64_t trim_at_ms;   // which is due then; 0 = not
 	size_t held;
 	struct fl_req_queue pool; // freed requests with their buffers
 	unsigned n_pool;
@@ -230,6 +232,7 @@ struct fl_http_server {
 };
 
 void fl_server_arm(struct fl_http_server *s, uint64_t at_ms); // sweep not later than that
+void fl_server_handshake_done(struct fl_http_server *s);
 void fl_server_conn_closed(struct fl_http_server *s);
 void fl_server_unref(struct fl_http_server *s);
 const char *fl_server_date(struct fl_http_server *s);

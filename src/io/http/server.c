@@ -8,6 +8,7 @@
 // Output is sent at the end of the read that caused it, or, when something else caused it (a store's answer, an event),
 // once per turn of the loop, in the prepare or check phase.
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #include "io/http/conn.h"
 
 #define SWEEP_MIN_MS 250
+#define TRIM_AFTER   32   // handshakes
+#define TRIM_MS      5000 // after the last of them
 #define BACKLOG      1024
 
 static void fill_limits(struct fl_http_limits *l)
@@ -173,6 +176,28 @@ static void sweep_conn(struct fl_conn *c, uint64_t now, uint64_t *next)
 		sweep_requests(c, now, next);
 }
 
+// A handshake holds 50 KiB for two round trips. When many clients connect at once, their buffers lie between what the
+// connections keep, and half of the heap stays resident for nothing until it is asked for: 39 KiB a connection instead
+// of 21, with a thousand.
+void fl_server_handshake_done(struct fl_http_server *s)
+{
+	if (++s->n_handshakes < TRIM_AFTER)
+		return;
+	s->trim_at_ms = uv_now(s->loop) + TRIM_MS;
+	fl_server_arm(s, s->trim_at_ms);
+}
+
+static void trim(struct fl_http_server *s, uint64_t now, uint64_t *next)
+{
+	if (s->trim_at_ms > now) {
+		*next = s->trim_at_ms < *next ? s->trim_at_ms : *next;
+	} else if (s->trim_at_ms) {
+		s->trim_at_ms = 0;
+		s->n_handshakes = 0;
+		malloc_trim(0);
+	}
+}
+
 static void on_sweep(uv_timer_t *t)
 {
 	struct fl_http_server *s = t->data;
@@ -187,6 +212,7 @@ static void on_sweep(uv_timer_t *t)
 		else
 			sweep_conn(c, now, &next);
 	}
+	trim(s, now, &next);
 	if (s->stop_at_ms && !cut && s->stop_at_ms < next)
 		next = s->stop_at_ms;
 	if (next != UINT64_MAX)
