@@ -53,7 +53,8 @@ DEFAULTS = {
     "core.v1.PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
     "core.v1.EndpointPort": {"protocol": "TCP"},
     "core.v1.Secret": {"type": "Opaque"},
-    "core.v1.ReplicationControllerSpec": {"replicas": 1},
+    # None: what OpenAPI shows is no default of the stored object.
+    "core.v1.ReplicationControllerSpec": {"replicas": 1, "minReadySeconds": None},
     "discovery.v1.EndpointPort": {"name": "", "protocol": "TCP"},
     "apps.v1.DeploymentSpec": {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600},
     "apps.v1.DeploymentStrategy": {"type": "RollingUpdate"},
@@ -219,6 +220,8 @@ def convert(name, schema, proto, missing):
         node = dict(node)
         if prop in defaults:
             node["default"] = defaults[prop]
+            if defaults[prop] is None:
+                del node["default"]
         if prop not in ("kind", "apiVersion") or "x-kubernetes-group-version-kind" not in schema:
             path = proto_path(proto, name, prop)
             if path:

@@ -101,7 +101,7 @@ static void validate(struct fl_causes *c, const struct fl_json *obj, const struc
 	}
 	fl_validate_non_negative(c, "spec.replicas", fl_json_get(spec, "replicas"));
 	fl_workload_validate_selector(c, selector);
-	fl_pod_template_validate(c, "spec.template", fl_json_get(spec, "template"), selector);
+	fl_pod_template_validate(c, "spec.template", fl_json_get(spec, "template"), selector, "ReplicaSet");
 	validate_strategy(c, fl_json_get(spec, "strategy"));
 	fl_validate_non_negative(c, "spec.minReadySeconds", fl_json_get(spec, "minReadySeconds"));
 	fl_validate_non_negative(c, "spec.revisionHistoryLimit", fl_json_get(spec, "revisionHistoryLimit"));

@@ -7,6 +7,7 @@
 
 static const struct fl_kind_hooks *const all[] = {
     &fl_hooks_configmap,
+    &fl_hooks_controllerrevision,
     &fl_hooks_deployment,
     &fl_hooks_endpoints,
     &fl_hooks_endpointslice,
@@ -17,7 +18,10 @@ static const struct fl_kind_hooks *const all[] = {
     &fl_hooks_node,
     &fl_hooks_pod,
     &fl_hooks_replicaset,
+    &fl_hooks_replicationcontroller,
+    &fl_hooks_secret,
     &fl_hooks_service,
+    &fl_hooks_serviceaccount,
     NULL,
 };
 

@@ -6,6 +6,7 @@
 #include "api/kind.h"
 
 extern const struct fl_kind_hooks fl_hooks_configmap;
+extern const struct fl_kind_hooks fl_hooks_controllerrevision;
 extern const struct fl_kind_hooks fl_hooks_deployment;
 extern const struct fl_kind_hooks fl_hooks_endpoints;
 extern const struct fl_kind_hooks fl_hooks_endpointslice;
@@ -16,4 +17,7 @@ extern const struct fl_kind_hooks fl_hooks_namespace;
 extern const struct fl_kind_hooks fl_hooks_node;
 extern const struct fl_kind_hooks fl_hooks_pod;
 extern const struct fl_kind_hooks fl_hooks_replicaset;
+extern const struct fl_kind_hooks fl_hooks_replicationcontroller;
+extern const struct fl_kind_hooks fl_hooks_secret;
 extern const struct fl_kind_hooks fl_hooks_service;
+extern const struct fl_kind_hooks fl_hooks_serviceaccount;

@@ -285,7 +285,7 @@ void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct f
 }
 
 void fl_pod_template_validate(struct fl_causes *c, const char *field, const struct fl_json *template,
-			      const struct fl_json *selector)
+			      const struct fl_json *selector, const char *kind)
 {
 	static const char *const always[] = {"Always", NULL};
 	const struct fl_json *meta = fl_json_get(template, "metadata"), *spec = fl_json_get(template, "spec");
@@ -309,7 +309,7 @@ void fl_pod_template_validate(struct fl_causes *c, const char *field, const stru
 		fl_validate_one_of(c, sub(c, spec_field, "restartPolicy"), fl_json_get(spec, "restartPolicy"), always);
 	if (fl_json_get(spec, "activeDeadlineSeconds"))
 		fl_cause_add(c, FL_CAUSE_FORBIDDEN, sub(c, spec_field, "activeDeadlineSeconds"), NULL,
-			     "activeDeadlineSeconds in ReplicaSet is not Supported");
+			     "activeDeadlineSeconds in %s is not Supported", kind);
 }
 
 void fl_cells_containers(struct fl_arena *a, struct fl_json *cells, const struct fl_json *template)

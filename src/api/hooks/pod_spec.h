@@ -13,10 +13,11 @@ void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct f
 void fl_pod_containers_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
 void fl_pod_volumes_validate(struct fl_causes *c, const char *field, const struct fl_json *volumes);
 
-// The template of a workload that keeps its pods running: labels match the selector, restartPolicy Always.
-// (k8s: ValidatePodTemplateSpecForReplicaSet)
+// The template of a workload that keeps its pods running: labels match the selector, restartPolicy Always. `kind` is
+// named where the workload itself is at fault: "ReplicaSet", "ReplicationController".
+// (k8s: ValidatePodTemplateSpecForReplicaSet, ValidatePodTemplateSpecForRC)
 void fl_pod_template_validate(struct fl_causes *c, const char *field, const struct fl_json *template,
-			      const struct fl_json *selector);
+			      const struct fl_json *selector, const char *kind);
 
 // "BestEffort", "Burstable" or "Guaranteed". (k8s: GetPodQOS)
 const char *fl_pod_qos(const struct fl_json *spec);

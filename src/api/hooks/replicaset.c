@@ -36,15 +36,22 @@ void fl_workload_set_template_defaults(struct fl_arena *a, struct fl_json *obj)
 	fl_pod_spec_set_defaults(a, fl_json_ensure_object(a, template, "spec"));
 }
 
+// `replicas` has no "omitempty" in Go.
+void fl_workload_set_status_replicas(struct fl_arena *a, struct fl_json *obj)
+{
+	struct fl_json *status = fl_json_ensure_object(a, obj, "status");
+
+	if (!fl_json_get(status, "replicas"))
+		fl_json_set_int(a, status, "replicas", 0);
+}
+
 static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
 {
 	fl_workload_set_template_defaults(a, obj);
-	// `replicas` has no "omitempty" in Go.
-	if (!fl_json_get(fl_json_ensure_object(a, obj, "status"), "replicas"))
-		fl_json_set_int(a, fl_json_get(obj, "status"), "replicas", 0);
+	fl_workload_set_status_replicas(a, obj);
 }
 
-static void validate_status(struct fl_causes *c, const struct fl_json *status)
+void fl_workload_validate_replica_status(struct fl_causes *c, const struct fl_json *status)
 {
 	static const char *const counts[] = {"replicas",          "fullyLabeledReplicas", "readyReplicas",
 					     "availableReplicas", "observedGeneration",   NULL};
@@ -66,20 +73,21 @@ static void validate(struct fl_causes *c, const struct fl_json *obj, const struc
 	const struct fl_json *spec = fl_json_get(obj, "spec"), *selector = fl_json_get(spec, "selector");
 
 	if (fl_streq(subresource, "status")) {
-		validate_status(c, fl_json_get(obj, "status"));
+		fl_workload_validate_replica_status(c, fl_json_get(obj, "status"));
 		return;
 	}
 	fl_validate_non_negative(c, "spec.replicas", fl_json_get(spec, "replicas"));
 	fl_validate_non_negative(c, "spec.minReadySeconds", fl_json_get(spec, "minReadySeconds"));
 	fl_workload_validate_selector(c, selector);
-	fl_pod_template_validate(c, "spec.template", fl_json_get(spec, "template"), selector);
+	fl_pod_template_validate(c, "spec.template", fl_json_get(spec, "template"), selector, "ReplicaSet");
 	if (old)
 		fl_validate_immutable(c, "spec.selector", selector, fl_json_path(old, "spec", "selector", NULL));
 }
 
-static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now_ns, struct fl_json *cells)
+void fl_workload_replica_row(struct fl_arena *a, const struct fl_json *obj, int64_t now_ns, struct fl_json *cells)
 {
 	const struct fl_json *spec = fl_json_get(obj, "spec"), *status = fl_json_get(obj, "status");
+	const struct fl_json *selector = fl_json_get(spec, "selector");
 
 	fl_cell_name(a, cells, obj);
 	fl_cell_int(a, cells, fl_json_int(spec, "replicas", 0));
@@ -87,10 +95,14 @@ static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now
 	fl_cell_int(a, cells, fl_json_int(status, "readyReplicas", 0));
 	fl_cell_age(a, cells, obj, now_ns);
 	fl_cells_containers(a, cells, fl_json_get(spec, "template"));
-	fl_cell_string(a, cells, fl_format_selector(a, fl_json_get(spec, "selector")));
+	// A LabelSelector, or the plain map of a ReplicationController.
+	fl_cell_string(a, cells,
+		       selector && !fl_json_get(selector, "matchLabels") && !fl_json_get(selector, "matchExpressions")
+			   ? fl_format_labels(a, selector)
+			   : fl_format_selector(a, selector));
 }
 
-static const char *field(struct fl_arena *a, const struct fl_json *obj, const char *path)
+const char *fl_workload_replica_field(struct fl_arena *a, const struct fl_json *obj, const char *path)
 {
 	if (fl_streq(path, "status.replicas"))
 		return fl_arena_printf(a, "%lld", (long long)fl_json_int(fl_json_get(obj, "status"), "replicas", 0));
@@ -101,6 +113,6 @@ const struct fl_kind_hooks fl_hooks_replicaset = {
     .name = "replicaset",
     .set_defaults = set_defaults,
     .validate = validate,
-    .table_row = table_row,
-    .field = field,
+    .table_row = fl_workload_replica_row,
+    .field = fl_workload_replica_field,
 };

@@ -7,6 +7,7 @@
 
 #define KINDS(X)                                                                                                       \
 	X(configmaps, "configmaps.json")                                                                               \
+	X(controllerrevisions, "controllerrevisions.apps.json")                                                        \
 	X(deployments, "deployments.apps.json")                                                                        \
 	X(endpoints, "endpoints.json")                                                                                 \
 	X(endpointslices, "endpointslices.discovery.k8s.io.json")                                                      \
@@ -17,6 +18,9 @@
 	X(nodes, "nodes.json")                                                                                         \
 	X(pods, "pods.json")                                                                                           \
 	X(replicasets, "replicasets.apps.json")                                                                        \
+	X(replicationcontrollers, "replicationcontrollers.json")                                                       \
+	X(secrets, "secrets.json")                                                                                     \
+	X(serviceaccounts, "serviceaccounts.json")                                                                     \
 	X(services, "services.json")
 
 #define DEFINITIONS(X)                                                                                                 \

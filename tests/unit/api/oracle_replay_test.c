@@ -21,7 +21,7 @@
 // In the order in which they were recorded, so that an object is known before it is changed.
 static const char *const files[] = {
     "namespace.jsonl",    "service-defaults.jsonl", "service-validation.jsonl", "write.jsonl",
-    "type-changes.jsonl", "endpoints.jsonl",        "workloads.jsonl",
+    "type-changes.jsonl", "endpoints.jsonl",        "workloads.jsonl",          "identity.jsonl",
 };
 
 // What is decided before or after these rules, by handler, admission, allocator or store.
