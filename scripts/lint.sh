@@ -38,7 +38,8 @@ alone() {
 tidy() {
 	# shellcheck disable=SC2016 # the inner shell expands it
 	local each_cmd=(sh -c 'clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>/dev/null' tidy)
-	each "${sources[@]}"
+	each "${sources[@]}" | grep -E '(error|warning):'
+	return 0
 }
 analyzer() {
 	local each_cmd=(gcc "${flags[@]}" -O1 -fanalyzer -Wno-analyzer-too-complex -o /dev/null -c)
