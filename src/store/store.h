@@ -107,6 +107,8 @@ struct fl_store_watch_opts {
 FL_WUR int fl_store_watch_open(struct fl_store *s, const struct fl_store_watch_opts *opts, struct fl_store_watch **ret,
 			       struct fl_err *err);
 void fl_store_watch_close(struct fl_store_watch **w); // accepts NULL inside
+// The revision up to which this watch has been given every event: what a bookmark may name.
+uint64_t fl_store_watch_reached(const struct fl_store_watch *w);
 
 struct fl_store_stats {
 	uint64_t writes, commits, failed, objects, log_rows, file_bytes, watchers;

@@ -275,6 +275,11 @@ void fl_store_watch_close(struct fl_store_watch **wp)
 		free_watch(w);
 }
 
+uint64_t fl_store_watch_reached(const struct fl_store_watch *w)
+{
+	return w->s && w->state == LIVE && w->cursor < w->s->revision ? w->s->revision : w->cursor;
+}
+
 void fl_store_watch_end_all(struct fl_store *s, int rc)
 {
 	for (size_t i = 0; i < s->kinds.n; i++)

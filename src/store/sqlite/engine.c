@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -171,13 +170,11 @@ static void engine_stats(const struct fl_engine *e, struct fl_store_stats *ret)
 struct loading {
 	void (*load)(void *arg, struct fl_object *obj);
 	void *arg;
-	int64_t n;
 };
 
 static bool on_object(void *arg, struct fl_object *obj)
 {
 	struct loading *l = arg;
-	l->n++;
 	l->load(l->arg, obj);
 	return true;
 }
@@ -185,44 +182,15 @@ static bool on_object(void *arg, struct fl_object *obj)
 static int load(struct fl_engine *e, void (*visit)(void *arg, struct fl_object *obj), struct fl_engine_start *ret,
 		struct fl_err *err)
 {
-	int64_t compacted, newest = 0, rows;
-	int rc = fl_sqlite_int(e->db, "SELECT value FROM meta WHERE key = 'compacted'", &compacted, err);
-	if (rc == 0)
-		rc = fl_sqlite_int(e->db, "SELECT ifnull(max(rev), 0) FROM log", &newest, err);
-	if (rc == 0 && newest)
-		rc = fl_sqlite_int(e->db, "SELECT live FROM log ORDER BY rev DESC LIMIT 1", &e->live, err);
-	if (rc < 0)
-		return rc;
-	if (newest < compacted) // compaction always leaves the newest row
-		return fl_err_set(err, -EBADMSG,
-				  "open store %s: revisions up to %" PRId64 " are missing, the log ends at %" PRId64,
-				  e->dir, compacted, newest);
 	struct loading l = {.load = visit, .arg = e->host.arg};
-	uint64_t entries = 0;
-	rc = fl_sqlite_walk(e->db, INT64_MAX, NULL, NULL, NULL, NULL, on_object, &l, &entries, err);
+	struct fl_sqlite_found f;
+	int rc = fl_sqlite_load(e->db, on_object, &l, &f, err);
 	if (rc < 0)
 		return fl_err_prefix(err, "open store %s", e->dir);
-	rows = (int64_t)entries;
-	if (l.n != e->live)
-		return fl_err_set(err, -EBADMSG,
-				  "open store %s: %" PRId64 " objects found, revision %" PRId64
-				  " says there are %" PRId64,
-				  e->dir, l.n, newest, e->live);
-	e->compacted = e->compact_to = (uint64_t)compacted;
-	atomic_store(&e->log_rows, (uint64_t)rows);
-	*ret = (struct fl_engine_start){.newest = (uint64_t)newest, .compacted = (uint64_t)compacted};
-	return 0;
-}
-
-// Values may be secrets. A directory that exists keeps its mode.
-static int make_dir(const char *path, struct fl_err *err)
-{
-	if (mkdir(path, 0700) < 0)
-		return errno == EEXIST ? 0 : fl_err_set(err, -errno, "create %s: %s", path, strerror(errno));
-	AUTO_FREE char *copy = fl_strdup(path);
-	AUTO_CLOSE int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		return fl_err_set(err, -errno, "create %s: %s", path, strerror(errno));
+	e->live = f.live;
+	e->compacted = e->compact_to = f.compacted;
+	atomic_store(&e->log_rows, f.rows);
+	*ret = (struct fl_engine_start){.newest = f.newest, .compacted = f.compacted};
 	return 0;
 }
 
@@ -284,9 +252,11 @@ static int engine_open(uv_loop_t *loop, const struct fl_store_opts *opts, const 
 {
 	AUTO(free_engine) struct fl_engine *e = new_engine(opts, host);
 	struct fl_engine_start start;
-	int rc = make_dir(e->dir, err);
+	int rc = fl_sqlite_make_dir(e->dir, err);
 	if (rc == 0)
 		rc = fl_sqlite_lock(e->dir, &e->lock_fd, err);
+	if (rc == 0)
+		rc = fl_sqlite_finish_replace(e->dir, err);
 	if (rc == 0)
 		rc = make_file(e->dir, err);
 	if (rc == 0)

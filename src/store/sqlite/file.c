@@ -5,9 +5,13 @@
 // beside its write-ahead log, and while the newest objects are read every row's checksum, that each entry of the key
 // index has its row, and that there are as many objects as the newest row says. `PRAGMA quick_check` reads every page
 // (150 MB after a busy five minutes) and would find damage only in history beyond that; it is left to repairs.
+//
+// The format is a number in the file. A newer one is refused, an older one is brought up by the steps between, each one
+// transaction that also writes the number: power cut anywhere, it is one version or the next.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -17,6 +21,10 @@
 #include "store/sqlite/internal.h"
 
 #define BUSY_MS 5000 // somebody's sqlite3 shell in a write transaction
+
+static const fl_sqlite_step steps[FL_SQLITE_FORMAT] = {
+    NULL, // version 1 is the first
+};
 
 int fl_sqlite_error(sqlite3 *db, int rc, const char *what, struct fl_err *err)
 {
@@ -99,6 +107,23 @@ int fl_sqlite_int(sqlite3 *db, const char *sql, int64_t *ret, struct fl_err *err
 	return 0;
 }
 
+int fl_sqlite_sync_dir(const char *dir, struct fl_err *err)
+{
+	AUTO_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return fl_err_set(err, -errno, "sync %s: %s", dir, strerror(errno));
+	return 0;
+}
+
+// Values may be secrets. A directory that exists keeps its mode.
+int fl_sqlite_make_dir(const char *dir, struct fl_err *err)
+{
+	if (mkdir(dir, 0700) < 0)
+		return errno == EEXIST ? 0 : fl_err_set(err, -errno, "create %s: %s", dir, strerror(errno));
+	AUTO_FREE char *copy = fl_strdup(dir);
+	return fl_sqlite_sync_dir(dirname(copy), err);
+}
+
 int fl_sqlite_lock(const char *dir, int *ret_fd, struct fl_err *err)
 {
 	AUTO_FREE char *path = fl_asprintf("%s/lock", dir);
@@ -122,9 +147,8 @@ int fl_sqlite_lock(const char *dir, int *ret_fd, struct fl_err *err)
 	return 0;
 }
 
-static int open_file(const char *dir, const char *vfs, int flags, sqlite3 **ret, struct fl_err *err)
+static int open_file(const char *file, const char *vfs, int flags, sqlite3 **ret, struct fl_err *err)
 {
-	AUTO_FREE char *file = fl_asprintf("%s/fairlead.db", dir);
 	AUTO(fl_sqlite_close) sqlite3 *db = NULL;
 	int rc = sqlite3_open_v2(file, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
 	if (rc != SQLITE_OK) {
@@ -150,7 +174,7 @@ static int check_orphan_log(const char *dir, struct fl_err *err)
 			  wal);
 }
 
-static int create(sqlite3 *db, struct fl_err *err)
+int fl_sqlite_create_schema(sqlite3 *db, struct fl_err *err)
 {
 	AUTO_FREE char *sql =
 	    fl_asprintf("BEGIN IMMEDIATE;"
@@ -178,7 +202,8 @@ static int create(sqlite3 *db, struct fl_err *err)
 	return fl_sqlite_exec(db, sql, err);
 }
 
-static int check_format(sqlite3 *db, bool *ret_empty, struct fl_err *err)
+// *ret_format: 0 for a file without anything in it.
+static int read_format(sqlite3 *db, int64_t *ret_format, struct fl_err *err)
 {
 	int64_t app, format, tables;
 	int rc = fl_sqlite_int(db, "PRAGMA application_id", &app, err);
@@ -189,17 +214,60 @@ static int check_format(sqlite3 *db, bool *ret_empty, struct fl_err *err)
 	if (rc < 0)
 		return rc;
 	const char *file = sqlite3_db_filename(db, "main");
-	*ret_empty = app == 0 && format == 0 && tables == 0;
-	if (*ret_empty)
-		return 0;
-	if (app != FL_SQLITE_APPLICATION_ID)
+	bool empty = app == 0 && format == 0 && tables == 0;
+	if (!empty && app != FL_SQLITE_APPLICATION_ID)
 		return fl_err_set(err, -EBADMSG, "open %s: not a Fairlead store (application id %08" PRIx64 ")", file,
 				  (uint64_t)app);
-	if (format != FL_SQLITE_FORMAT)
-		return fl_err_set(err, -EBADMSG,
-				  "open %s: its format is version %" PRId64 ", this program knows version %d", file,
-				  format, FL_SQLITE_FORMAT);
+	if (!empty && format < 1)
+		return fl_err_set(err, -EBADMSG, "open %s: its format has no version", file);
+	*ret_format = format;
 	return 0;
+}
+
+static int newer(sqlite3 *db, int64_t format, int known, struct fl_err *err)
+{
+	return fl_err_set(err, -EBADMSG,
+			  "open %s: its format is version %" PRId64 ", newer than this program, which knows version %d",
+			  sqlite3_db_filename(db, "main"), format, known);
+}
+
+static int step_up(sqlite3 *db, fl_sqlite_step step, int64_t format, struct fl_err *err)
+{
+	char sql[64];
+	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", (int)format);
+	int rc = fl_sqlite_exec(db, "BEGIN IMMEDIATE", err);
+	if (rc == 0)
+		rc = step(db, err);
+	if (rc == 0)
+		rc = fl_sqlite_exec(db, sql, err);
+	if (rc == 0)
+		rc = fl_sqlite_exec(db, "COMMIT", err);
+	if (rc == 0)
+		return 0;
+	if (!sqlite3_get_autocommit(db))
+		sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	fl_err_prefix(err, "migrate %s to format version %" PRId64, sqlite3_db_filename(db, "main"), format);
+	return rc;
+}
+
+int fl_sqlite_migrate(sqlite3 *db, const fl_sqlite_step *to, int format, struct fl_err *err)
+{
+	int64_t have;
+	int rc = read_format(db, &have, err);
+	if (rc == 0 && have > format)
+		return newer(db, have, format, err);
+	if (rc == 0 && have == 0)
+		return fl_err_set(err, -EBADMSG, "open %s: there is nothing in it", sqlite3_db_filename(db, "main"));
+	while (rc == 0 && have < format) {
+		rc = step_up(db, to[have], have + 1, err);
+		have++;
+	}
+	return rc;
+}
+
+int fl_sqlite_migrate_known(sqlite3 *db, struct fl_err *err)
+{
+	return fl_sqlite_migrate(db, steps, FL_SQLITE_FORMAT, err);
 }
 
 static int set_wal(sqlite3 *db, struct fl_err *err)
@@ -222,16 +290,19 @@ int fl_sqlite_open_writer(const char *dir, const char *vfs, sqlite3 **ret, struc
 	int rc = check_orphan_log(dir, err);
 	if (rc < 0)
 		return rc;
+	AUTO_FREE char *file = fl_asprintf("%s/fairlead.db", dir);
 	AUTO(fl_sqlite_close) sqlite3 *db = NULL;
-	rc = open_file(dir, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
+	rc = open_file(file, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
 	if (rc < 0)
 		return rc;
-	bool empty;
-	rc = check_format(db, &empty, err);
+	int64_t format;
+	rc = read_format(db, &format, err);
+	if (rc == 0 && format > FL_SQLITE_FORMAT)
+		rc = newer(db, format, FL_SQLITE_FORMAT, err);
 	if (rc < 0)
 		return rc;
 	// Before the first page is written. 8 KiB hold several objects: a group commit writes less than with 4 KiB.
-	if (empty)
+	if (!format)
 		rc = fl_sqlite_exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL", err);
 	if (rc == 0)
 		rc = set_wal(db, err);
@@ -246,8 +317,8 @@ int fl_sqlite_open_writer(const char *dir, const char *vfs, sqlite3 **ret, struc
 				    "PRAGMA temp_store = MEMORY;"
 				    "PRAGMA trusted_schema = OFF",
 				    err);
-	if (rc == 0 && empty)
-		rc = create(db, err);
+	if (rc == 0)
+		rc = format ? fl_sqlite_migrate_known(db, err) : fl_sqlite_create_schema(db, err);
 	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(db);
@@ -256,11 +327,44 @@ int fl_sqlite_open_writer(const char *dir, const char *vfs, sqlite3 **ret, struc
 
 int fl_sqlite_open_reader(const char *dir, const char *vfs, sqlite3 **ret, struct fl_err *err)
 {
-	int rc = open_file(dir, vfs, SQLITE_OPEN_READWRITE, ret, err);
+	AUTO_FREE char *file = fl_asprintf("%s/fairlead.db", dir);
+	AUTO(fl_sqlite_close) sqlite3 *db = NULL;
+	int rc = open_file(file, vfs, SQLITE_OPEN_READWRITE, &db, err);
+	if (rc == 0)
+		rc = fl_sqlite_exec(db, "PRAGMA query_only = ON; PRAGMA cache_size = -512", err);
 	if (rc < 0)
 		return rc;
-	rc = fl_sqlite_exec(*ret, "PRAGMA query_only = ON; PRAGMA cache_size = -512", err);
+	*ret = TAKE_PTR(db);
+	return 0;
+}
+
+int fl_sqlite_open_source(const char *dir, const char *file, sqlite3 **ret, struct fl_err *err)
+{
+	AUTO_FREE char *own = dir ? fl_asprintf("%s/fairlead.db", dir) : NULL;
+	const char *path = dir ? own : file;
+	struct stat st;
+	int rc = dir ? check_orphan_log(dir, err) : 0;
 	if (rc < 0)
-		fl_sqlite_close(ret);
-	return rc;
+		return rc;
+	if (stat(path, &st) < 0)
+		return fl_err_set(err, -errno, "open %s: %s", path, strerror(errno));
+	AUTO(fl_sqlite_close) sqlite3 *db = NULL;
+	// The readers of a write-ahead log tell each other where they are, which is a write.
+	rc = open_file(path, NULL, dir ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, &db, err);
+	if (rc < 0)
+		return rc;
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	int64_t format;
+	rc =
+	    fl_sqlite_exec(db, "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF", err);
+	if (rc == 0)
+		rc = read_format(db, &format, err);
+	if (rc < 0)
+		return rc;
+	if (format == 0)
+		return fl_err_set(err, -EBADMSG, "open %s: there is nothing in it", path);
+	if (format > FL_SQLITE_FORMAT)
+		return newer(db, format, FL_SQLITE_FORMAT, err);
+	*ret = TAKE_PTR(db);
+	return 0;
 }

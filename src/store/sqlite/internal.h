@@ -4,9 +4,12 @@
 //   engine.c   loop thread: open, queue, results, lists from the log, close
 //   writer.c   the writer thread: group commit, checkpoint
 //   history.c  its work between commits: replay, compaction, vacuum
-//   file.c     lock, creation, format check, connections
+//   file.c     lock, creation, format and its migration, connections
 //   row.c      a row of the log <-> an object, its checksum
-//   walk.c     newest state of each key at a revision
+//   walk.c     newest state of each key at a revision; all of a file, checked
+//   copy.c     a new file made beside the place where it will be
+//   backup.c   backup, restore, repair: store/backup.h
+//   salvage.c  what can still be read of a damaged file
 //
 // Threads: `db` and its statements belong to the writer thread from its start to its end, `reader` to the loop's
 // thread; what stands under `mutex` to both.
@@ -41,16 +44,29 @@ void fl_sqlite_row_bind(sqlite3_stmt *st, const struct fl_sqlite_row *r); // the
 // Reads the columns above from a statement that stands on a row; borrowed until its next step. -EBADMSG: the checksum
 // differs; err names the row.
 FL_WUR int fl_sqlite_row_read(sqlite3_stmt *st, struct fl_sqlite_row *ret, struct fl_err *err);
+// The columns that an object has; prev, live, deleted and sum are left 0. Borrows.
+struct fl_sqlite_row fl_sqlite_row_of(const struct fl_object *o);
 // One reference.
 struct fl_object *fl_sqlite_row_object(const struct fl_sqlite_row *r);
 const char *fl_sqlite_intern(const char *resource); // "group/plural" or "plural"
 
 // ---- file.c
 
+FL_WUR int fl_sqlite_make_dir(const char *dir, struct fl_err *err);
 FL_WUR int fl_sqlite_lock(const char *dir, int *ret_fd, struct fl_err *err);
-// The connection that writes: creates the file when there is none, checks its format.
+// The connection that writes: creates the file when there is none, checks its format, migrates an older one.
 FL_WUR int fl_sqlite_open_writer(const char *dir, const char *vfs, sqlite3 **ret, struct fl_err *err);
 FL_WUR int fl_sqlite_open_reader(const char *dir, const char *vfs, sqlite3 **ret, struct fl_err *err);
+// The file of a store that somebody else may have open, or (dir NULL) a file that is no store's. Reads only, and never
+// checkpoints. -ENOENT: there is none.
+FL_WUR int fl_sqlite_open_source(const char *dir, const char *file, sqlite3 **ret, struct fl_err *err);
+FL_WUR int fl_sqlite_create_schema(sqlite3 *db, struct fl_err *err);
+// steps[v - 1] makes a file of version v of one of version v - 1, each in a transaction of its own. -EBADMSG: the file
+// is of a version above `format`, or of none.
+typedef int (*fl_sqlite_step)(sqlite3 *db, struct fl_err *err);
+FL_WUR int fl_sqlite_migrate(sqlite3 *db, const fl_sqlite_step *steps, int format, struct fl_err *err);
+FL_WUR int fl_sqlite_migrate_known(sqlite3 *db, struct fl_err *err); // to FL_SQLITE_FORMAT
+FL_WUR int fl_sqlite_sync_dir(const char *dir, struct fl_err *err);
 FL_WUR int fl_sqlite_exec(sqlite3 *db, const char *sql, struct fl_err *err);
 FL_WUR int fl_sqlite_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct fl_err *err);
 void fl_sqlite_finalize(sqlite3_stmt **st);
@@ -67,6 +83,55 @@ int fl_sqlite_error(sqlite3 *db, int rc, const char *what, struct fl_err *err);
 FL_WUR int fl_sqlite_walk(sqlite3 *db, uint64_t rv, const char *resource, const char *ns, const char *after_ns,
 			  const char *after_name, fl_store_visit visit, void *arg, uint64_t *ret_rows,
 			  struct fl_err *err);
+
+struct fl_sqlite_found {
+	uint64_t newest, compacted; // revisions
+	int64_t live;               // objects
+	uint64_t rows;
+};
+
+// Visits every newest object (visit may be NULL) and checks the file on the way; README.md says for what. -EBADMSG
+// names what is wrong, after objects may have been visited.
+FL_WUR int fl_sqlite_load(sqlite3 *db, fl_store_visit visit, void *arg, struct fl_sqlite_found *ret,
+			  struct fl_err *err);
+
+// ---- copy.c
+
+// A file under way: mode 0600, in `tmp` until it is whole and on the disk, then at `path`, which it replaces.
+struct fl_sqlite_copy {
+	char *path, *tmp;
+	int fd;
+	sqlite3 *db; // empty at first
+	sqlite3_stmt *insert;
+};
+
+FL_WUR int fl_sqlite_copy_begin(const char *path, const char *tmp, struct fl_sqlite_copy *ret, struct fl_err *err);
+FL_WUR int fl_sqlite_copy_create(struct fl_sqlite_copy *c, struct fl_err *err); // the schema
+FL_WUR int fl_sqlite_copy_row(struct fl_sqlite_copy *c, const struct fl_sqlite_row *r, struct fl_err *err);
+// Drops all history and makes `rev` the newest and oldest revision. *ret_objects: how many there are.
+FL_WUR int fl_sqlite_copy_seal(struct fl_sqlite_copy *c, uint64_t rev, uint64_t *ret_objects, struct fl_err *err);
+FL_WUR int fl_sqlite_copy_end(struct fl_sqlite_copy *c, struct fl_err *err);
+void fl_sqlite_copy_deinit(struct fl_sqlite_copy *c); // removes what was not ended
+
+// ---- backup.c
+
+// Ends a replacement of the store's file that was decided and then interrupted. Under the lock.
+FL_WUR int fl_sqlite_finish_replace(const char *dir, struct fl_err *err);
+
+// ---- salvage.c
+
+// Whether every page, row and index entry is as it should be. -EBADMSG names the first that is not.
+FL_WUR int fl_sqlite_check(sqlite3 *db, struct fl_err *err);
+void fl_sqlite_make_printable(char *text); // what a damaged file says may be no text
+
+struct fl_sqlite_salvaged {
+	uint64_t newest;        // revision
+	uint64_t kept, dropped; // rows
+};
+
+// Copies every row that is whole and reports each that is not.
+FL_WUR int fl_sqlite_salvage(sqlite3 *db, struct fl_sqlite_copy *to, void (*report)(void *arg, const char *line),
+			     void *arg, struct fl_sqlite_salvaged *ret, struct fl_err *err);
 
 struct fl_sqlite_batch;
 

@@ -94,6 +94,21 @@ const char *fl_sqlite_intern(const char *resource)
 	return fl_resource_intern(group, slash + 1);
 }
 
+struct fl_sqlite_row fl_sqlite_row_of(const struct fl_object *o)
+{
+	return (struct fl_sqlite_row){
+	    .rev = o->rv,
+	    .create_rev = o->create_rv,
+	    .resource = o->resource,
+	    .ns = o->ns,
+	    .name = o->name,
+	    .uid = o->uid,
+	    .expires_ns = o->expires_ns,
+	    .value = o->json,
+	    .len = o->len,
+	};
+}
+
 struct fl_object *fl_sqlite_row_object(const struct fl_sqlite_row *r)
 {
 	struct fl_object *o =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The newest state of each key at a revision, in order of the key: a scan of the key index, which holds (key, revision,
-// deleted) and no values, and one look-up of the row for each key that is there.
+// deleted) and no values, and one look-up of the row for each key that is there. And all of a file, checked.
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -138,5 +138,64 @@ int fl_sqlite_walk(sqlite3 *db, uint64_t rv, const char *resource, const char *n
 		return rc;
 	if (ret_rows)
 		*ret_rows = rows;
+	return 0;
+}
+
+struct counting {
+	fl_store_visit visit;
+	void *arg;
+	int64_t n;
+};
+
+static bool on_object(void *arg, struct fl_object *obj)
+{
+	struct counting *c = arg;
+	c->n++;
+	return !c->visit || c->visit(c->arg, obj);
+}
+
+// The row that tells how far the log came and how many objects there are.
+static int read_newest(sqlite3 *db, int64_t *ret_rev, int64_t *ret_live, struct fl_err *err)
+{
+	AUTO(fl_sqlite_finalize) sqlite3_stmt *st = NULL;
+	int rc = fl_sqlite_prepare(db, "SELECT " FL_SQLITE_ROW_COLUMNS " FROM log ORDER BY rev DESC LIMIT 1", &st, err);
+	if (rc < 0)
+		return rc;
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_DONE)
+		return 0;
+	if (rc != SQLITE_ROW)
+		return fl_sqlite_error(db, rc, "read", err);
+	struct fl_sqlite_row row;
+	rc = fl_sqlite_row_read(st, &row, err);
+	if (rc < 0)
+		return rc;
+	*ret_rev = (int64_t)row.rev;
+	*ret_live = row.live;
+	return 0;
+}
+
+int fl_sqlite_load(sqlite3 *db, fl_store_visit visit, void *arg, struct fl_sqlite_found *ret, struct fl_err *err)
+{
+	int64_t compacted, newest = 0, live = 0;
+	int rc = fl_sqlite_int(db, "SELECT value FROM meta WHERE key = 'compacted'", &compacted, err);
+	if (rc == 0)
+		rc = read_newest(db, &newest, &live, err);
+	if (rc < 0)
+		return rc;
+	if (newest < compacted) // compaction always leaves the newest row
+		return fl_err_set(err, -EBADMSG, "revisions up to %" PRId64 " are missing, the log ends at %" PRId64,
+				  compacted, newest);
+	struct counting c = {.visit = visit, .arg = arg};
+	uint64_t rows = 0;
+	rc = fl_sqlite_walk(db, INT64_MAX, NULL, NULL, NULL, NULL, on_object, &c, &rows, err);
+	if (rc < 0)
+		return rc;
+	if (c.n != live)
+		return fl_err_set(err, -EBADMSG,
+				  "%" PRId64 " objects found, revision %" PRId64 " says there are %" PRId64, c.n,
+				  newest, live);
+	*ret = (struct fl_sqlite_found){
+	    .newest = (uint64_t)newest, .compacted = (uint64_t)compacted, .live = live, .rows = rows};
 	return 0;
 }

@@ -79,21 +79,11 @@ void fl_sqlite_roll_back(struct fl_engine *e)
 
 static int insert(struct fl_engine *e, const struct fl_engine_write *w, int64_t live)
 {
-	const struct fl_object *o = w->obj;
-	struct fl_sqlite_row r = {
-	    .rev = w->rev,
-	    .create_rev = o->create_rv,
-	    .prev = w->prev,
-	    .resource = o->resource,
-	    .ns = o->ns,
-	    .name = o->name,
-	    .uid = o->uid,
-	    .expires_ns = o->expires_ns,
-	    .live = live,
-	    .deleted = w->verb == FL_STORE_DELETE,
-	    .value = o->json,
-	    .len = o->len,
-	};
+	struct fl_sqlite_row r = fl_sqlite_row_of(w->obj);
+	r.rev = w->rev;
+	r.prev = w->prev;
+	r.live = live;
+	r.deleted = w->verb == FL_STORE_DELETE;
 	r.sum = fl_sqlite_row_sum(&r);
 	fl_sqlite_row_bind(e->insert, &r);
 	return fl_sqlite_run(e->insert);

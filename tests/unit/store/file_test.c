@@ -1,60 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening: one process at a time, known format, and damage is named instead of being served.
 #include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "support.h"
 
-static char *path(struct bed *b, const char *name)
-{
-	return fl_asprintf("%s/%s", b->dir, name);
-}
-
 // A store of a few objects with history, closed.
 static int setup(void **state)
 {
 	bed_setup(state);
-	struct bed *b = *state;
-	char name[16], text[900];
-	for (int i = 0; i < 60; i++) {
-		snprintf(name, sizeof(name), "o-%02d", i % 20);
-		snprintf(text, sizeof(text), "text of %d %0*d", i, 700, 0);
-		write_wait(b, i < 20 ? FL_STORE_CREATE : FL_STORE_UPDATE, "ns", name, text);
-	}
-	bed_close(b);
+	bed_fill(*state);
+	bed_close(*state);
 	return 0;
-}
-
-static void read_all(const char *file, struct fl_buf *ret)
-{
-	char chunk[65536];
-	AUTO_CLOSE int fd = open(file, O_RDONLY);
-	assert_true(fd >= 0);
-	for (ssize_t n; (n = read(fd, chunk, sizeof(chunk))) > 0;)
-		fl_buf_append(ret, chunk, (size_t)n);
-}
-
-static void write_all(const char *file, const char *p, size_t n)
-{
-	AUTO_CLOSE int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, p, n), (ssize_t)n);
-}
-
-static void sql(struct bed *b, const char *text)
-{
-	AUTO_FREE char *file = path(b, "fairlead.db");
-	sqlite3 *db;
-	char *why = NULL;
-	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
-	if (sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", text, why);
-	sqlite3_close(db);
 }
 
 static void refused(struct bed *b, int code, const char *a, const char *c)
@@ -86,10 +45,10 @@ static void test_reopen(void **state)
 static void test_modes(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
-	AUTO_FREE char *wal = path(b, "fairlead.db-wal");
-	AUTO_FREE char *sub = path(b, "new");
-	AUTO_FREE char *sub_file = path(b, "new/fairlead.db"), *sub_lock = path(b, "new/lock");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
+	AUTO_FREE char *wal = bed_path(b, "fairlead.db-wal");
+	AUTO_FREE char *sub = bed_path(b, "new");
+	AUTO_FREE char *sub_file = bed_path(b, "new/fairlead.db"), *sub_lock = bed_path(b, "new/lock");
 	struct stat st;
 	bed_open(b);
 	write_wait(b, FL_STORE_CREATE, "ns", "x", "x");
@@ -126,13 +85,13 @@ static void test_second_process(void **state)
 static void test_not_ours(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
-	sql(b, "PRAGMA user_version = 99");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
+	bed_sql(b, "PRAGMA user_version = 99");
 	refused(b, -EBADMSG, "version 99", "knows version 1");
-	sql(b, "PRAGMA user_version = 1; PRAGMA application_id = 77");
+	bed_sql(b, "PRAGMA user_version = 1; PRAGMA application_id = 77");
 	refused(b, -EBADMSG, "not a Fairlead store", "0000004d");
 	unlink(file);
-	sql(b, "CREATE TABLE shopping (item TEXT)");
+	bed_sql(b, "CREATE TABLE shopping (item TEXT)");
 	refused(b, -EBADMSG, "not a Fairlead store", "fairlead.db");
 	char text[5000];
 	memset(text, 'x', sizeof(text));
@@ -145,7 +104,7 @@ static void test_not_ours(void **state)
 static void test_flipped_bit(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
 	AUTO(fl_buf_deinit) struct fl_buf data = {0};
 	read_all(file, &data);
 	char *at = memmem(data.data, data.len, "text of 47 ", 11);
@@ -161,24 +120,24 @@ static void test_flipped_bit(void **state)
 static void test_missing_rows(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
 	AUTO(fl_buf_deinit) struct fl_buf data = {0};
 	read_all(file, &data);
-	sql(b, "DELETE FROM log WHERE name = 'o-07'");
+	bed_sql(b, "DELETE FROM log WHERE name = 'o-07'");
 	refused(b, -EBADMSG, "19 objects found", "there are 20");
 	write_all(file, data.data, data.len);
 	// A row that is gone from the table and not from the index.
-	sql(b, "CREATE TABLE keep AS SELECT * FROM sqlite_schema WHERE name = 'log_key';"
-	       "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'log_key'");
-	sql(b, "DELETE FROM log WHERE rev = 48; PRAGMA writable_schema = ON;"
-	       "INSERT INTO sqlite_schema SELECT * FROM keep");
-	sql(b, "DROP TABLE keep");
+	bed_sql(b, "CREATE TABLE keep AS SELECT * FROM sqlite_schema WHERE name = 'log_key';"
+		   "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'log_key'");
+	bed_sql(b, "DELETE FROM log WHERE rev = 48; PRAGMA writable_schema = ON;"
+		   "INSERT INTO sqlite_schema SELECT * FROM keep");
+	bed_sql(b, "DROP TABLE keep");
 	refused(b, -EBADMSG, "revision 48 (things ns/o-07) is missing", "");
 	write_all(file, data.data, data.len);
-	sql(b, "DELETE FROM log WHERE rev > 10; UPDATE meta SET value = 30 WHERE key = 'compacted'");
+	bed_sql(b, "DELETE FROM log WHERE rev > 10; UPDATE meta SET value = 30 WHERE key = 'compacted'");
 	refused(b, -EBADMSG, "up to 30 are missing", "ends at 10");
 	write_all(file, data.data, data.len);
-	sql(b, "DROP TABLE meta");
+	bed_sql(b, "DROP TABLE meta");
 	refused(b, -EBADMSG, "not the schema", "meta");
 	write_all(file, data.data, data.len);
 	bed_open(b);
@@ -187,7 +146,7 @@ static void test_missing_rows(void **state)
 static void test_lost_file_beside_log(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db"), *wal = path(b, "fairlead.db-wal");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db"), *wal = bed_path(b, "fairlead.db-wal");
 	AUTO(fl_buf_deinit) struct fl_buf log = {0}, data = {0};
 	bed_open(b);
 	assert_int_equal(write_wait(b, FL_STORE_CREATE, "ns", "only-in-the-log", "x"), 61);
@@ -213,7 +172,7 @@ static void test_lost_file_beside_log(void **state)
 static void test_truncated(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
 	AUTO(fl_buf_deinit) struct fl_buf data = {0};
 	read_all(file, &data);
 	for (size_t len = 512; len < data.len; len += data.len / 5) {
@@ -228,7 +187,7 @@ static void test_truncated(void **state)
 static void test_any_page_zeroed(void **state)
 {
 	struct bed *b = *state;
-	AUTO_FREE char *file = path(b, "fairlead.db");
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
 	AUTO(fl_buf_deinit) struct fl_buf data = {0}, bad = {0};
 	bed_open(b);
 	AUTO_FREE char *want = fl_strdup(list_now(b, NULL));

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -147,6 +149,50 @@ const char *list_now(struct bed *b, const char *ns)
 	s.n = 0;
 	fl_store_list(b->s, b->things, ns, NULL, NULL, show, &s);
 	return s.b.data ? s.b.data : "";
+}
+
+char *bed_path(struct bed *b, const char *name)
+{
+	return fl_asprintf("%s/%s", b->dir, name);
+}
+
+void bed_fill(struct bed *b)
+{
+	char name[16], text[900];
+	for (int i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "o-%02d", i % 20);
+		snprintf(text, sizeof(text), "text of %d %0*d", i, 700, 0);
+		assert_int_equal(write_wait(b, i < 20 ? FL_STORE_CREATE : FL_STORE_UPDATE, "ns", name, text), i + 1);
+	}
+}
+
+void bed_sql(struct bed *b, const char *text)
+{
+	AUTO_FREE char *file = bed_path(b, "fairlead.db");
+	sqlite3 *db;
+	char *why = NULL;
+	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+	if (sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", text, why);
+	sqlite3_close(db);
+}
+
+void read_all(const char *file, struct fl_buf *ret)
+{
+	char chunk[65536];
+	AUTO_CLOSE int fd = open(file, O_RDONLY);
+	assert_true(fd >= 0);
+	ret->len = 0;
+	for (ssize_t n; (n = read(fd, chunk, sizeof(chunk))) > 0;)
+		fl_buf_append(ret, chunk, (size_t)n);
+}
+
+void write_all(const char *file, const char *p, size_t n)
+{
+	AUTO_CLOSE int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, p, n), (ssize_t)n);
 }
 
 // ---- the engine on hold

@@ -49,6 +49,13 @@ bool show(void *arg, struct fl_object *obj);
 void show_object(struct fl_buf *b, const struct fl_object *obj);
 const char *list_now(struct bed *b, const char *ns); // of things; valid until the next call
 
+char *bed_path(struct bed *b, const char *name); // in the directory; free() it
+// 20 objects "ns/o-NN", each with two states of history: revision r holds "text of <r - 1> 000...". Revision 60.
+void bed_fill(struct bed *b);
+void bed_sql(struct bed *b, const char *text); // on the file of a closed store
+void read_all(const char *file, struct fl_buf *ret);
+void write_all(const char *file, const char *p, size_t n);
+
 // An engine that does nothing until told. One at a time.
 extern const struct fl_store_engine_ops held_ops;
 struct held {
