@@ -137,6 +137,7 @@ static void load_kind(struct fl_registry *r, struct kind_slot *slot, const struc
 	k->namespaced = fl_streq(fl_json_str(doc, "scope"), "Namespaced");
 	k->name_rule = name_rule(fl_json_str_or(doc, "nameRule", "subdomain"), where);
 	k->has_generation = fl_json_bool(doc, "generation", false);
+	k->generation_of_annotations = fl_json_bool(doc, "generationOfAnnotations", false);
 	k->unconditional_update = fl_json_bool(doc, "unconditionalUpdate", false);
 	k->create_on_update = fl_json_bool(doc, "createOnUpdate", false);
 	k->strategic_merge = fl_json_bool(doc, "strategicMerge", true);

@@ -64,15 +64,16 @@ struct fl_kind {
 	bool namespaced;
 	enum fl_name_rule name_rule; // of metadata.name
 	bool has_status, has_scale;
-	bool has_generation;       // metadata.generation counts changes of anything but metadata and status
-	bool unconditional_update; // PUT without resourceVersion allowed
-	bool create_on_update;     // PUT on a missing name creates (Lease, Endpoints, Events ... as Kubernetes)
-	bool strategic_merge;      // false for CRDs: 415
-	bool status_on_create;     // a client may create it with its status (Node)
-	bool return_deleted;       // DELETE answers the object instead of a Status (Pod, Service ...)
-	int64_t ttl_seconds;       // Events: 3600; 0 = none
-	const char *definition;    // io.k8s.api.core.v1.Service; compiled by fl_kind_schema
-	const char *const *verbs;  // NULL-terminated, of the resource itself
+	bool has_generation;            // metadata.generation counts changes of anything but metadata and status
+	bool generation_of_annotations; // and of annotations (Deployment)
+	bool unconditional_update;      // PUT without resourceVersion allowed
+	bool create_on_update;          // PUT on a missing name creates (Lease, Endpoints, Events ... as Kubernetes)
+	bool strategic_merge;           // false for CRDs: 415
+	bool status_on_create;          // a client may create it with its status (Node)
+	bool return_deleted;            // DELETE answers the object instead of a Status (Pod, Service ...)
+	int64_t ttl_seconds;            // Events: 3600; 0 = none
+	const char *definition;         // io.k8s.api.core.v1.Service; compiled by fl_kind_schema
+	const char *const *verbs;       // NULL-terminated, of the resource itself
 	const struct fl_subresource *subresources; // sorted by name; `status` and `scale` included
 	unsigned n_subresources;
 	const char *storage_version_hash; // as discovery shows it, or NULL
