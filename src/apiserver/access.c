@@ -8,12 +8,13 @@ static const char *const anonymous_groups[] = {"system:unauthenticated"};
 
 bool fl_access_authenticate(struct fl_request *r)
 {
-	if (fl_http_header(r->http, "authorization")) { // no token is known to this server
+	const struct fl_tls_identity *id = fl_http_identity(r->http);
+	// The certificate is asked first; no token is known to this server.
+	if (!id->user && fl_http_header(r->http, "authorization")) {
 		fl_respond_error(r, 401, "Unauthorized", "Unauthorized");
 		return false;
 	}
-	const struct fl_tls_identity *id = fl_http_identity(r->http);
-	if (!id || !id->user) {
+	if (!id->user) {
 		r->user = "system:anonymous";
 		r->groups = anonymous_groups;
 		r->n_groups = 1;

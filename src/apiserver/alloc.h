@@ -37,22 +37,23 @@ void fl_service_alloc_free(struct fl_service_alloc **a);
 // and logged.
 void fl_service_alloc_adopt(struct fl_service_alloc *a, const struct fl_json *service);
 
-// What one write claims and gives back. Zeroed = nothing.
-struct fl_alloc_txn {
-	struct fl_service_alloc *alloc;
-	struct {
-		bool is_ip;
-		unsigned cidr;
-		uint64_t item;
-	} claimed[260], released[260];
-	unsigned n_claimed, n_released;
-};
+// What one write claims and gives back. The claims hold from `prepare` on, what is given back is free again only after
+// `commit`: a write that fails changes nothing, and nobody takes what it may still have to keep.
+struct fl_alloc_txn;
 
 // Fills in what `obj` leaves to us (clusterIPs, nodePorts, healthCheckNodePort) and claims what it asks for, given what
-// `old` (NULL on create) holds. Every refusal is a cause; then nothing stays claimed.
-void fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
-			      const struct fl_json *old, struct fl_alloc_txn *txn, struct fl_causes *causes);
+// `old` (NULL on create) holds. A chosen value that cannot be had is a cause; a range without anything left is told in
+// *ret_exhausted (a text that lives forever). In both cases nothing stays claimed and NULL is returned.
+struct fl_alloc_txn *fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
+					      const struct fl_json *old, struct fl_causes *causes,
+					      const char **ret_exhausted);
 // The object is going away: all that it holds is given back at commit.
-void fl_service_alloc_prepare_delete(struct fl_service_alloc *a, const struct fl_json *old, struct fl_alloc_txn *txn);
-void fl_alloc_txn_commit(struct fl_alloc_txn *txn); // the write is durable
-void fl_alloc_txn_abort(struct fl_alloc_txn *txn);  // it is not
+struct fl_alloc_txn *fl_service_alloc_prepare_delete(struct fl_service_alloc *a, const struct fl_json *old);
+void fl_alloc_txn_commit(struct fl_alloc_txn *t); // the write is durable
+void fl_alloc_txn_free(struct fl_alloc_txn **t);  // takes back the claims of one that was not committed; accepts NULL
+
+// What the books say, for tests and metrics.
+struct fl_service_alloc_stats {
+	uint64_t ips[2], ports;
+};
+struct fl_service_alloc_stats fl_service_alloc_stats(const struct fl_service_alloc *a);

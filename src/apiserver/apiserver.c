@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+// The role from its start to its end: store, books of addresses, HTTPS, the first objects; and, when it is asked to
+// stop, the same backwards: no new requests, answers under way get STOP_GRACE_MS, then the store commits what it was
+// given.
 #include "apiserver/apiserver.h"
 
 #include <errno.h>
@@ -10,38 +13,44 @@
 #include "apiserver/alloc.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/docs.h"
+#include "apiserver/read.h"
 #include "apiserver/router.h"
 #include "apiserver/server.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#define STOP_GRACE_MS 2000 // for answers under way
-
-void fl_api_set_service_families(int primary, int secondary); // api/hooks: AF_INET, AF_INET6 or 0
+#define STOP_GRACE_MS 2000  // for answers under way
+#define REPAIR_MS     10000 // how often the first objects are looked after, as kube-apiserver does
 
 struct run {
 	struct fl_apiserver s;
 	uv_loop_t loop;
 	uv_signal_t term, intr;
+	uv_timer_t repair;
 	int rc;
 	struct fl_err *err;
-	bool stopping;
+	bool stopping, bootstrapping;
 };
 
-static void close_signals(struct run *run)
+static void close_handles(struct run *run)
 {
 	uv_close((uv_handle_t *)&run->term, NULL);
 	uv_close((uv_handle_t *)&run->intr, NULL);
+	uv_close((uv_handle_t *)&run->repair, NULL);
+}
+
+static void close_all(struct run *run)
+{
+	fl_http_server_free(&run->s.http);
+	fl_http_client_free(&run->s.kubelet);
+	fl_store_close(&run->s.store);
 }
 
 static void on_stopped(void *arg)
 {
-	struct run *run = arg;
-	close_signals(run);
-	fl_http_server_free(&run->s.http);
-	fl_http_client_free(&run->s.kubelet);
-	fl_store_close(&run->s.store);
+	close_handles(arg);
+	close_all(arg);
 }
 
 static void stop(struct run *run)
@@ -99,67 +108,108 @@ static int listen_all(struct run *run, const struct fl_apiserver_opts *o, struct
 	return 0;
 }
 
+static int announce(struct run *run)
+{
+	const char *file = run->s.opts->port_file;
+	char text[8];
+	int n = snprintf(text, sizeof(text), "%u\n", run->s.port), rc = 0;
+	if (file)
+		rc = fl_file_write(file, text, (size_t)n, 0644, run->err);
+	if (rc < 0)
+		return rc;
+	run->s.ready = true;
+	fl_info("serving port=%u revision=%llu", run->s.port, (unsigned long long)fl_store_revision(run->s.store));
+	return 0;
+}
+
 static void on_bootstrapped(void *arg, int rc, const struct fl_err *err)
 {
 	struct run *run = arg;
-	if (rc == 0 && run->s.opts->port_file) {
-		char text[8];
-		int n = snprintf(text, sizeof(text), "%u\n", run->s.port);
-		rc = fl_file_write(run->s.opts->port_file, text, (size_t)n, 0644, run->err);
-		err = run->err;
-	}
-	if (rc == 0) {
-		run->s.ready = true;
-		fl_info("serving port=%u revision=%llu", run->s.port,
-			(unsigned long long)fl_store_revision(run->s.store));
+	run->bootstrapping = false;
+	if (run->stopping)
+		return;
+	if (run->s.ready) {
+		if (rc < 0)
+			fl_warn("a first object is missing and cannot be written: %s", err->text);
 		return;
 	}
-	run->rc = rc;
-	if (run->err && run->err != err)
-		*run->err = *err;
-	stop(run);
+	if (rc < 0)
+		fl_err_set(run->err, rc, "%s", err->text);
+	else
+		rc = announce(run);
+	if (rc < 0) {
+		run->rc = rc;
+		stop(run);
+	}
+}
+
+static void on_repair(uv_timer_t *t)
+{
+	struct run *run = t->data;
+	if (run->bootstrapping || run->stopping)
+		return;
+	run->bootstrapping = true;
+	fl_bootstrap(&run->s, on_bootstrapped, run);
+}
+
+static void start_handles(struct run *run)
+{
+	uv_signal_init(&run->loop, &run->term);
+	uv_signal_init(&run->loop, &run->intr);
+	uv_timer_init(&run->loop, &run->repair);
+	run->term.data = run->intr.data = run->repair.data = run;
+	uv_signal_start(&run->term, on_signal, SIGTERM);
+	uv_signal_start(&run->intr, on_signal, SIGINT);
+	uv_timer_start(&run->repair, on_repair, REPAIR_MS, REPAIR_MS);
+}
+
+static int open_all(struct run *run, const struct fl_apiserver_opts *o, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/store", o->data_dir);
+	int rc = fl_file_mkdirs(path, 0700, err);
+	if (rc == 0)
+		rc = fl_store_open(&run->loop, &(struct fl_store_opts){.path = path}, &run->s.store, err);
+	if (rc < 0)
+		return rc;
+	fl_store_list(run->s.store, fl_resource_intern("", "services"), NULL, NULL, NULL, adopt, run->s.alloc);
+	rc = open_http(run, o, err);
+	return rc < 0 ? rc : listen_all(run, o, err);
+}
+
+static void on_never_served(void *arg)
+{
+	close_all(arg);
 }
 
 int fl_apiserver_run(const struct fl_apiserver_opts *o, struct fl_err *err)
 {
-	struct run run = {.err = err};
-	run.s.loop = &run.loop;
-	run.s.opts = o;
-	run.s.registry = fl_registry_builtin();
-	fl_api_set_service_families(o->service_cidrs[0].ip.family,
-				    o->n_service_cidrs > 1 ? o->service_cidrs[1].ip.family : 0);
-	uv_loop_init(&run.loop);
-	AUTO_FREE char *path = fl_asprintf("%s/store", o->data_dir);
+	struct run run = {.err = err, .s = {.opts = o, .registry = fl_registry_builtin(), .docs = fl_docs_new()}};
 	struct fl_service_alloc_opts alloc = {.cidrs = {o->service_cidrs[0], o->service_cidrs[1]},
 					      .n_cidrs = o->n_service_cidrs,
 					      .port_low = o->node_port_low,
 					      .port_high = o->node_port_high};
+	fl_api_set_service_families(o->service_cidrs[0].ip.family,
+				    o->n_service_cidrs > 1 ? o->service_cidrs[1].ip.family : 0);
+	uv_loop_init(&run.loop);
+	run.s.loop = &run.loop;
 	run.s.alloc = fl_service_alloc_new(&alloc);
-	run.s.docs = fl_docs_new(&run.s);
-	int rc = fl_file_mkdirs(path, 0700, err);
-	if (rc == 0)
-		rc = fl_store_open(&run.loop, &(struct fl_store_opts){.path = path}, &run.s.store, err);
+	TAILQ_INIT(&run.s.pending);
+	int rc = open_all(&run, o, err);
 	if (rc == 0) {
-		fl_store_list(run.s.store, fl_resource_intern("", "services"), NULL, NULL, NULL, adopt, run.s.alloc);
-		rc = open_http(&run, o, err);
-	}
-	if (rc == 0)
-		rc = listen_all(&run, o, err);
-	if (rc == 0) {
-		uv_signal_init(&run.loop, &run.term);
-		uv_signal_init(&run.loop, &run.intr);
-		run.term.data = run.intr.data = &run;
-		uv_signal_start(&run.term, on_signal, SIGTERM);
-		uv_signal_start(&run.intr, on_signal, SIGINT);
+		start_handles(&run);
+		run.bootstrapping = true;
 		fl_bootstrap(&run.s, on_bootstrapped, &run);
 		uv_run(&run.loop, UV_RUN_DEFAULT);
 		rc = run.rc;
+	} else if (run.s.http) {
+		fl_http_server_stop(run.s.http, 0, on_never_served, &run);
+		uv_run(&run.loop, UV_RUN_DEFAULT);
 	} else {
-		fl_http_server_free(&run.s.http);
-		fl_http_client_free(&run.s.kubelet);
-		fl_store_close(&run.s.store);
+		close_all(&run);
 		uv_run(&run.loop, UV_RUN_DEFAULT);
 	}
+	fl_watch_drop_trees(&run.s);
+	fl_arena_deinit(&run.s.scratch);
 	fl_docs_free(&run.s.docs);
 	fl_service_alloc_free(&run.s.alloc);
 	uv_loop_close(&run.loop);

@@ -9,21 +9,37 @@
 #include "base/mem.h"
 #include "json/yaml.h"
 
+#define MAX_FINDINGS 100 // that an answer names, as Kubernetes' decoder
+
 struct findings {
 	struct fl_arena *a;
-	struct fl_json *list; // texts: unknown field "x", duplicate field "y"
+	struct fl_json *list; // texts: unknown field "x", duplicate field "y"; each once
 };
+
+static void find(struct findings *f, const char *what, const char *path)
+{
+	if (fl_json_count(f->list) == MAX_FINDINGS)
+		return;
+	const char *text = fl_arena_printf(f->a, "%s field \"%s\"", what, path);
+	fl_json_each (t, f->list)
+		if (!strcmp(fl_json_string(t), text))
+			return;
+	fl_json_append(f->list, fl_json_new_str(f->a, text));
+}
 
 static void on_duplicate(void *arg, const char *path)
 {
-	struct findings *f = arg;
-	fl_json_append(f->list, fl_json_new_str(f->a, fl_arena_printf(f->a, "duplicate field \"%s\"", path)));
+	find(arg, "duplicate", path);
 }
 
 static void on_unknown(void *arg, const char *path)
 {
-	struct findings *f = arg;
-	fl_json_append(f->list, fl_json_new_str(f->a, fl_arena_printf(f->a, "unknown field \"%s\"", path)));
+	find(arg, "unknown", path);
+}
+
+static struct findings findings_of(struct fl_request *r)
+{
+	return (struct findings){.a = r->a, .list = fl_json_new(r->a, FL_JSON_ARRAY)};
 }
 
 enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTO, MEDIA_UNKNOWN };
@@ -49,6 +65,7 @@ static bool parse(struct fl_request *r, const char *what, struct findings *f, st
 	const char *body = fl_http_body(r->http, &len);
 	struct fl_json_parse_opts opts = {.on_duplicate = on_duplicate, .arg = f};
 	struct fl_err err = {0};
+	const char *format = "json";
 	int rc;
 	switch (media_of(fl_http_header(r->http, "content-type"))) {
 	case MEDIA_PROTO:
@@ -62,6 +79,7 @@ static bool parse(struct fl_request *r, const char *what, struct findings *f, st
 		return true;
 	case MEDIA_YAML:
 		rc = fl_yaml_parse(r->a, body, len, &opts, ret, &err);
+		format = "yaml";
 		break;
 	case MEDIA_JSON:
 		rc = fl_json_parse(r->a, body, len, &opts, ret, &err);
@@ -76,54 +94,52 @@ static bool parse(struct fl_request *r, const char *what, struct findings *f, st
 	if (rc < 0) {
 		fl_respond_error(r, 400, "BadRequest",
 				 "the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
-				 "json parse error: %s (%.*s)",
-				 what, err.text, len ? (int)(len < 128 ? len : 128) : 7, len ? body : "<empty>");
+				 "%s parse error: %s (%.*s)",
+				 what, format, err.text, len ? (int)(len < 128 ? len : 128) : 7,
+				 len ? body : "<empty>");
 		return false;
 	}
 	return true;
 }
 
-static bool decode(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree, struct findings *f)
+// What a tree is to be.
+struct type {
+	const struct fl_schema *schema;
+	const char *kind, *api_version;
+	bool any_version;
+};
+
+static struct type type_of_kind(const struct fl_kind *k)
 {
-	struct fl_err err = {0};
-	if (!fl_json_is(tree, FL_JSON_OBJECT)) {
-		fl_respond_error(r, 400, "BadRequest",
-				 "the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
-				 "json parse error: json: cannot "
-				 "unmarshal into Go value of type struct",
-				 kind->kind);
-		return false;
-	}
+	return (struct type){.schema = fl_kind_schema(k), .kind = k->kind, .api_version = k->api_version};
+}
+
+static bool check_type(struct fl_request *r, const struct type *t, const struct fl_json *tree)
+{
 	const char *k = fl_json_str(tree, "kind"), *v = fl_json_str(tree, "apiVersion");
-	if (!fl_str_empty(v) && !fl_kind_by_kind(r->s->registry, v, fl_str_empty(k) ? kind->kind : k)) {
+	bool no_kind = fl_str_empty(k), no_version = fl_str_empty(v);
+	if ((no_kind || !strcmp(k, t->kind)) && (no_version || t->any_version || !strcmp(v, t->api_version)))
+		return true;
+	if (!no_version && !fl_registry_schema_by_kind(r->s->registry, v, no_kind ? t->kind : k, NULL))
 		fl_respond_error(r, 400, "BadRequest",
 				 "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for "
 				 "version \"%s\" in scheme",
-				 k ? k : "", v, kind->kind, k ? k : "", v);
-		return false;
-	}
-	if ((!fl_str_empty(k) && strcmp(k, kind->kind) != 0) ||
-	    (!fl_str_empty(v) && strcmp(v, kind->api_version) != 0)) {
+				 no_kind ? "" : k, v, t->kind, no_kind ? "" : k, v);
+	else
 		fl_respond_error(
 		    r, 400, "BadRequest",
 		    "%s in version \"%s\" cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
-		    k ? k : kind->kind, v ? v : "", kind->kind, v ? v : "", k ? k : kind->kind, kind->api_version,
-		    kind->kind);
-		return false;
-	}
-	if (fl_schema_decode(fl_kind_schema(kind), kind->kind, r->a, tree, &err) < 0) {
-		fl_respond_error(r, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", kind->kind,
-				 kind->api_version, kind->kind, err.text);
-		return false;
-	}
+		    no_kind ? t->kind : k, no_version ? "" : v, t->kind, no_version ? "" : v, no_kind ? t->kind : k,
+		    t->api_version, t->kind);
+	return false;
+}
+
+static bool judge_findings(struct fl_request *r, const struct type *t, const struct findings *f)
+{
 	const char *mode = fl_request_param(r, "fieldValidation");
-	bool strict = mode && !strcmp(mode, "Strict"), ignore = mode && !strcmp(mode, "Ignore");
-	fl_schema_prune(fl_kind_schema(kind), tree, on_unknown, f);
-	fl_json_set_str(r->a, tree, "kind", kind->kind);
-	fl_json_set_str(r->a, tree, "apiVersion", kind->api_version);
-	if (!fl_json_count(f->list) || ignore)
+	if (!fl_json_count(f->list) || fl_streq(mode, "Ignore"))
 		return true;
-	if (!strict) {
+	if (!fl_streq(mode, "Strict")) {
 		fl_json_each (text, f->list)
 			fl_respond_add_warning(r, fl_json_string(text));
 		return true;
@@ -132,35 +148,73 @@ static bool decode(struct fl_request *r, const struct fl_kind *kind, struct fl_j
 	fl_json_each (text, f->list)
 		fl_buf_printf(&b, "%s%s", b.len ? ", " : "", fl_json_string(text));
 	fl_respond_error(r, 400, "BadRequest",
-			 "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", kind->kind,
-			 kind->api_version, kind->kind, b.data);
+			 "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", t->kind,
+			 t->api_version, t->kind, b.data);
 	return false;
+}
+
+static bool decode(struct fl_request *r, const struct type *t, struct fl_json *tree, struct findings *f)
+{
+	struct fl_err err = {0};
+	if (!fl_json_is(tree, FL_JSON_OBJECT)) {
+		fl_respond_error(r, 400, "BadRequest",
+				 "the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
+				 "json parse error: json: cannot unmarshal into Go value of type struct",
+				 t->kind);
+		return false;
+	}
+	if (!check_type(r, t, tree))
+		return false;
+	if (fl_schema_decode(t->schema, t->kind, r->a, tree, &err) < 0) {
+		fl_respond_error(r, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", t->kind,
+				 t->api_version, t->kind, err.text);
+		return false;
+	}
+	fl_schema_prune(t->schema, tree, on_unknown, f);
+	fl_json_set_str(r->a, tree, "kind", t->kind);
+	fl_json_set_str(r->a, tree, "apiVersion", t->api_version);
+	return judge_findings(r, t, f);
 }
 
 bool fl_body_object(struct fl_request *r, const struct fl_kind *kind, struct fl_json **ret)
 {
-	struct findings f = {.a = r->a, .list = fl_json_new(r->a, FL_JSON_ARRAY)};
-	struct fl_json *tree;
-	if (!parse(r, kind->kind, &f, &tree) || !decode(r, kind, tree, &f))
-		return false;
-	*ret = tree;
-	return true;
+	struct type t = type_of_kind(kind);
+	struct findings f = findings_of(r);
+	return parse(r, kind->kind, &f, ret) && decode(r, &t, *ret, &f);
 }
 
-bool fl_body_decode(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree, struct fl_json *duplicates)
+bool fl_body_decode(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree)
 {
-	struct findings f = {.a = r->a, .list = duplicates ? duplicates : fl_json_new(r->a, FL_JSON_ARRAY)};
-	return decode(r, kind, tree, &f);
+	struct type t = type_of_kind(kind);
+	struct findings f = findings_of(r);
+	return decode(r, &t, tree, &f);
 }
 
-bool fl_body_any(struct fl_request *r, struct fl_json **ret)
+static bool type_named(struct fl_request *r, const char *api_version, const char *kind, struct type *ret)
 {
+	*ret = (struct type){.kind = kind, .api_version = api_version, .any_version = !strcmp(kind, "DeleteOptions")};
+	ret->schema = fl_registry_schema_by_kind(r->s->registry, api_version, kind, NULL);
+	if (!ret->schema)
+		fl_respond_error(r, 500, "InternalError", "no schema of %s", kind);
+	return ret->schema;
+}
+
+bool fl_body_type(struct fl_request *r, const char *api_version, const char *kind, struct fl_json **ret)
+{
+	struct type t;
+	struct findings f = findings_of(r);
 	size_t len;
 	fl_http_body(r->http, &len);
 	if (!len) {
 		*ret = NULL;
 		return true;
 	}
-	struct findings f = {.a = r->a, .list = fl_json_new(r->a, FL_JSON_ARRAY)};
-	return parse(r, "Object", &f, ret);
+	return type_named(r, api_version, kind, &t) && parse(r, kind, &f, ret) && decode(r, &t, *ret, &f);
+}
+
+bool fl_body_decode_type(struct fl_request *r, const char *api_version, const char *kind, struct fl_json *tree)
+{
+	struct type t;
+	struct findings f = findings_of(r);
+	return type_named(r, api_version, kind, &t) && decode(r, &t, tree, &f);
 }

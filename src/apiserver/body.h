@@ -8,8 +8,9 @@
 
 // The body as an object of `kind`; it may leave kind and apiVersion out. On false the answer has been sent.
 bool fl_body_object(struct fl_request *r, const struct fl_kind *kind, struct fl_json **ret);
-// The same checks for a tree that did not come as a body (the result of a patch). `duplicates` may be NULL.
-bool fl_body_decode(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree, struct fl_json *duplicates);
-// A body of another shape (DeleteOptions, Scale, Binding): parsed only. An empty body gives NULL. On false the answer
-// has been sent.
-bool fl_body_any(struct fl_request *r, struct fl_json **ret);
+// The same checks for a tree that did not come as a body (the result of a patch).
+bool fl_body_decode(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree);
+// A body of a type that is no resource: DeleteOptions, Scale, Binding. An empty body gives NULL in *ret.
+bool fl_body_type(struct fl_request *r, const char *api_version, const char *kind, struct fl_json **ret);
+// The checks of fl_body_type for a tree.
+bool fl_body_decode_type(struct fl_request *r, const char *api_version, const char *kind, struct fl_json *tree);

@@ -17,11 +17,7 @@
 void fl_change_deinit(struct fl_change *c)
 {
 	fl_object_put(&c->old);
-	if (c->txn) {
-		fl_alloc_txn_abort(c->txn);
-		free(c->txn);
-		c->txn = NULL;
-	}
+	fl_alloc_txn_free(&c->txn);
 }
 
 static bool refuse(struct fl_change *c, int code, const char *reason, const char *message)
@@ -79,8 +75,10 @@ static bool allocate(struct fl_change *c)
 		return invalid(c);
 	if (!is_service(c) || c->subresource)
 		return true;
-	c->txn = FL_NEW(struct fl_alloc_txn);
-	fl_service_alloc_prepare(c->s->alloc, c->a, c->obj, c->old_tree, c->txn, &c->causes);
+	const char *exhausted = NULL;
+	c->txn = fl_service_alloc_prepare(c->s->alloc, c->a, c->obj, c->old_tree, &c->causes, &exhausted);
+	if (exhausted) // no fault of the object's
+		return refuse(c, 500, "InternalError", fl_arena_printf(c->a, "Internal error occurred: %s", exhausted));
 	return !c->causes.n || invalid(c);
 }
 
@@ -90,12 +88,35 @@ static bool validate(struct fl_change *c)
 	return !c->causes.n || invalid(c);
 }
 
-static bool choose_name(struct fl_change *c, struct fl_json *meta)
+static bool uid_conflict(struct fl_change *c, const char *asked, const char *have)
+{
+	return refuse_named(c, 409, "Conflict",
+			    fl_arena_printf(c->a,
+					    "Operation cannot be fulfilled on %s \"%s\": StorageError: invalid object, "
+					    "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+					    qualified(c), c->name, asked, have));
+}
+
+static bool names_match(struct fl_change *c, const struct fl_json *meta)
+{
+	const char *name = fl_json_str_or(meta, "name", ""), *ns = fl_json_str(meta, "namespace");
+	if (c->name && strcmp(name, c->name) != 0)
+		return refuse(c, 400, "BadRequest",
+			      fl_arena_printf(c->a,
+					      "the name of the object (%s) does not match the name on the URL (%s)",
+					      name, c->name));
+	if (!fl_str_empty(ns) && strcmp(ns, c->ns) != 0)
+		return refuse(c, 400, "BadRequest",
+			      "the namespace of the provided object does not match the namespace sent on the request");
+	return true;
+}
+
+static void choose_name(struct fl_change *c, struct fl_json *meta)
 {
 	const char *name = fl_json_str(meta, "name"), *base = fl_json_str(meta, "generateName");
 	if (!fl_str_empty(name) || fl_str_empty(base)) {
 		c->name = name;
-		return true;
+		return;
 	}
 	for (unsigned i = 0; i < GENERATE_TRIES; i++) {
 		char suffix[6];
@@ -107,7 +128,6 @@ static bool choose_name(struct fl_change *c, struct fl_json *meta)
 		fl_object_put(&taken);
 	}
 	fl_json_set_str(c->a, meta, "name", c->name);
-	return true;
 }
 
 bool fl_change_create(struct fl_change *c, struct fl_json *obj)
@@ -115,12 +135,12 @@ bool fl_change_create(struct fl_change *c, struct fl_json *obj)
 	c->obj = obj;
 	c->causes.arena = c->a;
 	struct fl_json *meta = metadata(c, obj);
-	const char *ns = fl_json_str(meta, "namespace");
-	if (!fl_str_empty(ns) && strcmp(ns, c->ns) != 0)
-		return refuse(c, 400, "BadRequest",
-			      "the namespace of the provided object does not match the namespace sent on the request");
-	if (!fl_str_empty(fl_json_str(meta, "resourceVersion")))
+	if (!names_match(c, meta))
+		return false;
+	if (!c->name && !fl_str_empty(fl_json_str(meta, "resourceVersion")))
 		return refuse(c, 400, "BadRequest", "resourceVersion should not be set on objects to be created");
+	if (c->name && !fl_str_empty(fl_json_str(meta, "uid"))) // a PUT that means one certain object
+		return uid_conflict(c, fl_json_str(meta, "uid"), "");
 	fl_json_set_str(c->a, meta, "namespace", c->ns[0] ? c->ns : NULL);
 	choose_name(c, meta);
 	if (!fl_admission_namespace(c))
@@ -155,25 +175,26 @@ static bool differs_beyond_metadata(const struct fl_json *a, const struct fl_jso
 	return false;
 }
 
+static bool counts_generation(const struct fl_change *c, const struct fl_json *old_meta)
+{
+	// The other subresources leave the specification alone, or are no work of the user's (binding).
+	if (!c->kind->has_generation || (c->subresource && strcmp(c->subresource, "scale") != 0))
+		return false;
+	if (differs_beyond_metadata(c->obj, c->old_tree))
+		return true;
+	const struct fl_json *now = fl_json_path(c->obj, "metadata", "annotations", NULL),
+			     *was = fl_json_get(old_meta, "annotations");
+	return c->kind->generation_of_annotations && (fl_json_count(now) || fl_json_count(was)) &&
+	       !(now && was && fl_json_equal(now, was));
+}
+
 static bool check_identity(struct fl_change *c, const struct fl_json *meta, const struct fl_json *old_meta)
 {
-	const char *name = fl_json_str(meta, "name"), *ns = fl_json_str(meta, "namespace"),
-		   *uid = fl_json_str(meta, "uid"), *rv = fl_json_str(meta, "resourceVersion");
-	if (fl_str_empty(name) || strcmp(name, c->name) != 0)
-		return refuse(c, 400, "BadRequest",
-			      fl_arena_printf(c->a,
-					      "the name of the object (%s) does not match the name on the URL (%s)",
-					      name ? name : "", c->name));
-	if (!fl_str_empty(ns) && strcmp(ns, c->ns) != 0)
-		return refuse(c, 400, "BadRequest",
-			      "the namespace of the provided object does not match the namespace sent on the request");
+	const char *uid = fl_json_str(meta, "uid"), *rv = fl_json_str(meta, "resourceVersion");
+	if (!names_match(c, meta))
+		return false;
 	if (!fl_str_empty(uid) && !fl_streq(uid, fl_json_str(old_meta, "uid")))
-		return refuse_named(c, 409, "Conflict",
-				    fl_arena_printf(c->a,
-						    "Operation cannot be fulfilled on %s \"%s\": StorageError: invalid "
-						    "object, Precondition failed: UID in precondition: "
-						    "%s, UID in object meta: %s",
-						    qualified(c), c->name, uid, fl_json_str(old_meta, "uid")));
+		return uid_conflict(c, uid, fl_json_str_or(old_meta, "uid", ""));
 	unsigned long long n = 0;
 	if (!fl_str_empty(rv) && strcmp(rv, "0") != 0) {
 		if (!fl_parse_u64(rv, &n) || n != c->old->rv)
@@ -206,7 +227,7 @@ bool fl_change_update(struct fl_change *c, struct fl_json *obj)
 	fl_json_remove(meta, "selfLink");
 	fl_json_remove(meta, "managedFields");
 	fl_kind_prepare(c->kind, c->a, obj, c->old_tree, c->subresource);
-	if (c->kind->has_generation && differs_beyond_metadata(obj, c->old_tree))
+	if (counts_generation(c, old_meta))
 		fl_json_set_int(c->a, meta, "generation", fl_json_int(old_meta, "generation", 0) + 1);
 	if (!allocate(c) || !validate(c))
 		return false;
@@ -224,143 +245,78 @@ bool fl_change_is_released(const struct fl_kind *k, const struct fl_json *obj)
 		 fl_json_count(fl_json_path(obj, "spec", "finalizers", NULL)));
 }
 
-// --- delete ---
-
-static bool check_preconditions(struct fl_change *c, const struct fl_json *options)
+void fl_change_release(struct fl_change *c)
 {
-	const struct fl_json *pre = fl_json_get(options, "preconditions"), *meta = fl_json_get(c->old_tree, "metadata");
-	const char *uid = fl_json_str(pre, "uid"), *rv = fl_json_str(pre, "resourceVersion");
-	const char *why = NULL;
-	if (uid && !fl_streq(uid, fl_json_str(meta, "uid")))
-		why = fl_arena_printf(c->a,
-				      "the UID in the precondition (%s) does not match the UID in record (%s). The "
-				      "object might have been deleted and then recreated",
-				      uid, fl_json_str(meta, "uid"));
-	else if (rv && !fl_streq(rv, fl_json_str(meta, "resourceVersion")))
-		why = fl_arena_printf(c->a,
-				      "the ResourceVersion in the precondition (%s) does not match the ResourceVersion "
-				      "in record (%s). The object might have been "
-				      "modified",
-				      rv, fl_json_str(meta, "resourceVersion"));
-	if (!why)
-		return true;
-	c->status = (struct fl_status){
-	    .code = 409,
-	    .reason = "Conflict",
-	    .message =
-		fl_arena_printf(c->a, "Operation cannot be fulfilled on %s \"%s\": %s", c->kind->kind, c->name, why),
-	    .group = c->kind->group,
-	    .kind = c->kind->kind,
-	    .name = c->name,
-	};
-	return false;
-}
-
-// Seconds that the object may stay to end in good order; only pods have any (pkg/registry/core/pod:
-// CheckGracefulDelete).
-static int64_t grace_of(struct fl_change *c, const struct fl_json *options)
-{
-	if (strcmp(c->kind->resource, "pods") != 0)
-		return 0;
-	const struct fl_json *spec = fl_json_get(c->old_tree, "spec");
-	const char *phase = fl_json_str(fl_json_get(c->old_tree, "status"), "phase");
-	int64_t grace = fl_json_int(options, "gracePeriodSeconds", -1);
-	if (grace < 0)
-		grace = fl_json_int(spec, "terminationGracePeriodSeconds", 30);
-	if (fl_str_empty(fl_json_str(spec, "nodeName")) || fl_streq(phase, "Failed") || fl_streq(phase, "Succeeded"))
-		grace = 0;
-	return grace;
-}
-
-// Puts or takes away the garbage collector's finalizers as the propagation policy says.
-static void set_propagation(struct fl_change *c, struct fl_json *meta, const struct fl_json *options)
-{
-	const char *policy = fl_json_str(options, "propagationPolicy");
-	if (!policy && fl_json_bool(options, "orphanDependents", false))
-		policy = "Orphan";
-	if (!policy)
+	if (!is_service(c))
 		return;
-	struct fl_json *list = fl_json_get(meta, "finalizers"), *kept = fl_json_new(c->a, FL_JSON_ARRAY);
-	fl_json_each (f, list)
-		if (!fl_streq(fl_json_string(f), "orphan") && !fl_streq(fl_json_string(f), "foregroundDeletion"))
-			fl_json_append(kept, fl_json_clone(c->a, f));
-	if (!strcmp(policy, "Orphan"))
-		fl_json_append(kept, fl_json_new_str(c->a, "orphan"));
-	else if (!strcmp(policy, "Foreground"))
-		fl_json_append(kept, fl_json_new_str(c->a, "foregroundDeletion"));
-	fl_json_set(c->a, meta, "finalizers", fl_json_count(kept) ? kept : NULL);
-}
-
-bool fl_change_remove(struct fl_change *c, const struct fl_json *options, bool *ret_gone)
-{
-	if (!check_preconditions(c, options) || !fl_admission_delete(c))
-		return false;
-	c->obj = fl_json_clone(c->a, c->old_tree);
-	struct fl_json *meta = metadata(c, c->obj);
-	int64_t grace = grace_of(c, options);
-	const char *deleted_at = fl_json_str(meta, "deletionTimestamp");
-	bool was_graceful = deleted_at && fl_json_int(meta, "deletionGracePeriodSeconds", 0) > 0;
-	bool namespaced_content =
-	    !strcmp(c->kind->resource, "namespaces") && fl_json_count(fl_json_path(c->obj, "spec", "finalizers", NULL));
-	set_propagation(c, meta, options);
-
-	if (grace > 0 && deleted_at && grace >= fl_json_int(meta, "deletionGracePeriodSeconds", 0)) {
-		c->unchanged = fl_json_equal(c->obj, c->old_tree); // being deleted already, at least as fast
-		*ret_gone = false;
-		return true;
-	}
-	if (grace == 0 && !fl_json_count(fl_json_get(meta, "finalizers")) && !namespaced_content) {
-		if (is_service(c)) {
-			c->txn = FL_NEW(struct fl_alloc_txn);
-			fl_service_alloc_prepare_delete(c->s->alloc, c->old_tree, c->txn);
-		}
-		*ret_gone = true;
-		return true;
-	}
-	char when[FL_TIME_STRLEN];
-	if (!deleted_at || was_graceful)
-		fl_json_set_str(c->a, meta, "deletionTimestamp",
-				fl_time_format(fl_real_ns() + grace * 1000000000, when));
-	if (!namespaced_content)
-		fl_json_set_int(c->a, meta, "deletionGracePeriodSeconds", grace);
-	else
-		fl_json_set_str(c->a, fl_json_ensure_object(c->a, c->obj, "status"), "phase", "Terminating");
-	if (c->kind->has_generation && !deleted_at)
-		fl_json_set_int(c->a, meta, "generation", fl_json_int(meta, "generation", 0) + 1);
-	c->unchanged = deleted_at && fl_json_equal(c->obj, c->old_tree);
-	*ret_gone = false;
-	return true;
+	fl_alloc_txn_free(&c->txn);
+	c->txn = fl_service_alloc_prepare_delete(c->s->alloc, c->old_tree);
 }
 
 // --- submit ---
 
-struct pending {
+struct waiter {
+	struct waiter *next;
+	fl_change_done done;
+	void *arg;
+};
+
+struct fl_pending {
+	TAILQ_ENTRY(fl_pending) link;
+	struct fl_apiserver *s;
 	fl_change_done done;
 	void *arg;
 	struct fl_alloc_txn *txn;
+	struct waiter *waiters, **waiters_tail; // told when this one is decided, and with it all before it
 };
+
+static void tell_waiters(struct waiter *w, const struct fl_status *st)
+{
+	while (w) {
+		struct waiter *next = w->next;
+		w->done(w->arg, NULL, st);
+		free(w);
+		w = next;
+	}
+}
+
+static const char *failure_reason(int rc)
+{
+	return rc == -ENOSPC ? "InsufficientStorage" : rc == -ESHUTDOWN ? "ServiceUnavailable" : "InternalError";
+}
+
+static int failure_code(int rc)
+{
+	return rc == -ENOSPC ? 507 : rc == -ESHUTDOWN ? 503 : 500;
+}
 
 static void on_stored(void *arg, int rc, struct fl_object *obj, const struct fl_err *err)
 {
-	struct pending *p = arg;
-	if (p->txn) {
-		if (rc == 0)
-			fl_alloc_txn_commit(p->txn);
-		else
-			fl_alloc_txn_abort(p->txn);
-		free(p->txn);
-	}
-	if (rc == 0) {
-		p->done(p->arg, obj, NULL);
-	} else {
-		struct fl_status st = {
-		    .code = rc == -ENOSPC ? 507 : 500,
-		    .reason = rc == -ENOSPC ? "InsufficientStorage" : "InternalError",
-		    .message = err ? err->text : "the write failed",
-		};
-		p->done(p->arg, NULL, &st);
-	}
+	struct fl_pending *p = arg;
+	struct fl_status st = {.code = failure_code(rc), .reason = failure_reason(rc)};
+	TAILQ_REMOVE(&p->s->pending, p, link);
+	if (p->txn && rc == 0)
+		fl_alloc_txn_commit(p->txn);
+	fl_alloc_txn_free(&p->txn);
+	if (rc < 0)
+		st.message = err->text;
+	p->done(p->arg, obj, rc < 0 ? &st : NULL);
+	tell_waiters(p->waiters, rc < 0 ? &st : NULL);
 	free(p);
+}
+
+void fl_change_already_exists(struct fl_change *c)
+{
+	refuse_named(c, 409, "AlreadyExists", fl_arena_printf(c->a, "%s \"%s\" already exists", qualified(c), c->name));
+}
+
+static bool submit_refused(struct fl_change *c, int rc, const struct fl_err *err)
+{
+	if (rc == -EEXIST) {
+		fl_change_already_exists(c);
+		return false;
+	}
+	return refuse(c, failure_code(rc), failure_reason(rc), fl_arena_strdup(c->a, err->text));
 }
 
 bool fl_change_submit(struct fl_change *c, enum fl_store_verb verb, fl_change_done done, void *arg)
@@ -369,7 +325,7 @@ bool fl_change_submit(struct fl_change *c, enum fl_store_verb verb, fl_change_do
 	struct fl_json *meta = fl_json_get(c->obj, "metadata");
 	long rv_at;
 	fl_object_serialize(&b, fl_kind_to_stored(c->kind, c->a, c->obj), &rv_at);
-	if (b.len > FL_MAX_OBJECT_BYTES)
+	if (b.len > FL_MAX_OBJECT_BYTES && verb != FL_STORE_DELETE)
 		return refuse_named(c, 413, "RequestEntityTooLarge",
 				    fl_arena_printf(c->a, "%s \"%s\" is too large: %zu bytes, the limit is %d",
 						    qualified(c), c->name, b.len, FL_MAX_OBJECT_BYTES));
@@ -385,26 +341,35 @@ bool fl_change_submit(struct fl_change *c, enum fl_store_verb verb, fl_change_do
 	    .rv_at = rv_at,
 	    .expires_ns = c->kind->ttl_seconds ? fl_real_ns() + c->kind->ttl_seconds * 1000000000 : 0,
 	};
-	struct pending *p = FL_NEW(struct pending);
-	*p = (struct pending){.done = done, .arg = arg, .txn = c->txn};
+	struct fl_pending *p = FL_NEW(struct fl_pending);
+	*p = (struct fl_pending){.s = c->s, .done = done, .arg = arg};
 	struct fl_err err = {0};
 	int rc = fl_store_submit(c->s->store, &w, on_stored, p, &err);
-	if (rc == 0) {
-		c->txn = NULL;
-		return true;
+	if (rc < 0) {
+		free(p);
+		return submit_refused(c, rc, &err);
 	}
-	free(p);
-	if (rc == -EEXIST)
-		return refuse_named(c, 409, "AlreadyExists",
-				    fl_arena_printf(c->a, "%s \"%s\" already exists", qualified(c), c->name));
-	if (rc == -ENOENT)
-		return refuse_named(c, 404, "NotFound",
-				    fl_arena_printf(c->a, "%s \"%s\" not found", qualified(c), c->name));
-	if (rc == -ESTALE)
-		return refuse_named(
-		    c, 409, "Conflict",
-		    fl_arena_printf(c->a, "Operation cannot be fulfilled on %s \"%s\": the object has been modified",
-				    qualified(c), c->name));
-	return refuse(c, rc == -ENOSPC ? 507 : 500, rc == -ENOSPC ? "InsufficientStorage" : "InternalError",
-		      fl_arena_strdup(c->a, err.text));
+	p->txn = TAKE_PTR(c->txn);
+	TAILQ_INSERT_TAIL(&c->s->pending, p, link);
+	return true;
+}
+
+bool fl_change_is_settled(const struct fl_change *c)
+{
+	if (fl_str_empty(c->name))
+		return true;
+	AUTO(fl_object_put) struct fl_object *head = fl_store_head(c->s->store, c->kind->resource, c->ns, c->name);
+	AUTO(fl_object_put) struct fl_object *durable = fl_store_get(c->s->store, c->kind->resource, c->ns, c->name);
+	return head == durable || TAILQ_EMPTY(&c->s->pending);
+}
+
+void fl_change_when_settled(struct fl_apiserver *s, fl_change_done done, void *arg)
+{
+	struct fl_pending *p = TAILQ_LAST(&s->pending, fl_pending_list);
+	struct waiter *w = FL_NEW(struct waiter);
+	*w = (struct waiter){.done = done, .arg = arg};
+	if (!p->waiters)
+		p->waiters_tail = &p->waiters;
+	*p->waiters_tail = w;
+	p->waiters_tail = &w->next;
 }

@@ -26,21 +26,37 @@ struct fl_change {
 	bool unchanged;           // the write would change nothing: `old` is the answer
 };
 
-// The outcome of a submitted change. rc 0: `obj` is durable (borrowed); otherwise `st` is what the client should see.
+// The outcome of a submitted change. st NULL: `obj` is durable (borrowed); otherwise `st` is
+// what the client should see.
 typedef void (*fl_change_done)(void *arg, struct fl_object *obj, const struct fl_status *st);
 
 void fl_change_deinit(struct fl_change *c);
 
 // Each returns false with c->status filled.
-bool fl_change_load(struct fl_change *c);                        // reads head into old and old_tree; 404 when absent
-bool fl_change_create(struct fl_change *c, struct fl_json *obj); // prepares obj as a new object
+bool fl_change_load(struct fl_change *c); // reads head into old and old_tree; 404 when absent
+// Prepares obj as a new object. c->name: the name that it must have (PUT), or NULL.
+bool fl_change_create(struct fl_change *c, struct fl_json *obj);
 bool fl_change_update(struct fl_change *c, struct fl_json *obj); // after load: prepares obj as the new state of old
-bool fl_change_remove(struct fl_change *c, const struct fl_json *options,
-		      bool *ret_gone); // after load: DELETE; *ret_gone: leaves the store at once
+// After load: what a DELETE with these options (of type DeleteOptions) makes of old. *ret_gone: it leaves the store at
+// once; otherwise it stays, marked, until its finalizers or its node let it go.
+bool fl_change_remove(struct fl_change *c, const struct fl_json *options, bool *ret_gone);
+
+// After an update that leaves nothing to keep the object (fl_change_is_released): what it holds is given back when it
+// is deleted.
+void fl_change_release(struct fl_change *c);
+// 409 AlreadyExists in c->status.
+void fl_change_already_exists(struct fl_change *c);
 
 // Submits what was prepared; `done` is called later, exactly once, if it returns true. The change itself may be dropped
-// after it.
+// after it. Otherwise c->status says why: 409, 413, 503.
 bool fl_change_submit(struct fl_change *c, enum fl_store_verb verb, fl_change_done done, void *arg);
+
+// Whether the object is durably as this change has seen it. An answer that was read off a state whose write is still
+// under way ("exists already", "nothing to change") must wait for that write, which may fail.
+bool fl_change_is_settled(const struct fl_change *c);
+// `done` is called once every write submitted so far is decided, with `st` when the last of them failed (a failing one
+// takes those after it along). Only while a change is not settled.
+void fl_change_when_settled(struct fl_apiserver *s, fl_change_done done, void *arg);
 
 // True when nothing keeps an object that is being deleted: no finalizers, no grace, no spec.finalizers (namespaces).
 bool fl_change_is_released(const struct fl_kind *k, const struct fl_json *obj);

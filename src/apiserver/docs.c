@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "api/kinds/embed.h"
 #include "api/openapi.h"
 #include "apiserver/respond.h"
 #include "base/map.h"
@@ -17,14 +18,25 @@ struct fl_docs {
 	char etag[24];
 };
 
-struct fl_docs *fl_docs_new(struct fl_apiserver *s)
+struct fl_docs *fl_docs_new(void)
 {
-	struct fl_docs *d = FL_NEW(struct fl_docs);
-	// The kinds are compiled in: they change with the version.
+	return FL_NEW(struct fl_docs);
+}
+
+// All documents come from those of the kinds, which are compiled in: one tag for all. Clients keep documents on disk
+// for hours, so it must change with the smallest change of a kind.
+static const char *etag(struct fl_docs *d)
+{
 	static const uint8_t key[16] = "fairlead-etag-1";
-	snprintf(d->etag, sizeof(d->etag), "\"%016" PRIx64 "\"",
-		 fl_siphash13(key, FL_VERSION FL_KUBE_VERSION, sizeof(FL_VERSION FL_KUBE_VERSION)));
-	return d;
+	const struct fl_doc *const all[] = {fl_kind_docs, fl_definition_docs};
+	uint64_t h = fl_siphash13(key, FL_VERSION FL_KUBE_VERSION, sizeof(FL_VERSION FL_KUBE_VERSION));
+	if (d->etag[0])
+		return d->etag;
+	for (unsigned i = 0; i < FL_COUNT(all); i++)
+		for (const struct fl_doc *doc = all[i]; doc->name; doc++)
+			h = h * 31 + fl_siphash13(key, doc->text, (size_t)(doc->end - doc->text));
+	snprintf(d->etag, sizeof(d->etag), "\"%016" PRIx64 "\"", h);
+	return d->etag;
 }
 
 void fl_docs_free(struct fl_docs **d)
@@ -44,9 +56,10 @@ void fl_docs_free(struct fl_docs **d)
 static bool not_modified(struct fl_request *r)
 {
 	const char *have = fl_http_header(r->http, "if-none-match");
-	fl_http_set_header(r->http, "Etag", r->s->docs->etag);
+	const char *tag = etag(r->s->docs);
+	fl_http_set_header(r->http, "Etag", tag);
 	fl_http_set_header(r->http, "Vary", "Accept");
-	if (!have || !strstr(have, r->s->docs->etag))
+	if (!have || !strstr(have, tag))
 		return false;
 	fl_http_respond(r->http, 304, NULL, NULL, 0);
 	return true;
@@ -260,6 +273,10 @@ bool fl_docs_serve(struct fl_request *r)
 	else if (fl_starts_with(path, "/apis/") || fl_starts_with(path, "/api/")) {
 		const char *group, *version;
 		group_version(r, &group, &version);
+		const char *plain = fl_arena_printf(r->a, "/%s%s%s%s", group[0] ? "apis/" : "api/", group,
+						    group[0] && version ? "/" : "", version ? version : "");
+		if (strcmp(path, plain) != 0)
+			return false;
 		// Only known groups are kept, so that a client cannot fill the map.
 		if (version ? !fl_discovery_resources(r->a, r->s->registry, group, version)
 			    : !fl_discovery_group(r->a, r->s->registry, group))

@@ -4,7 +4,7 @@
 
 #include "apiserver/server.h"
 
-struct fl_docs *fl_docs_new(struct fl_apiserver *s);
+struct fl_docs *fl_docs_new(void);
 void fl_docs_free(struct fl_docs **d);
 // Answers a request whose path is no resource; false when the path is unknown here too.
 bool fl_docs_serve(struct fl_request *r);

@@ -11,55 +11,66 @@
 
 #define UNSENT_HIGH (1u << 20) // the node is asked to wait while this much lies unsent to the client
 #define RESUME_MS   20
+#define MAX_REFUSAL 50000 // bytes of a node's refusal that are passed on
 
+// Belongs to the request and to the call, and goes with the last of them.
 struct relay {
-	struct fl_request *r; // NULL once the client is gone
-	struct fl_http_call *call;
+	struct fl_request *r;      // NULL once the request is over
+	struct fl_http_call *call; // NULL once it is
 	uv_timer_t timer;
-	bool started, paused, ended;
+	bool started, paused;
+	int status; // of the node's answer
+	struct fl_buf refusal;
 };
 
 static void free_relay(uv_handle_t *h)
 {
-	free(h->data);
+	struct relay *l = h->data;
+	fl_buf_deinit(&l->refusal);
+	free(l);
 }
 
-static void relay_free(struct relay *l)
-{
-	l->ended = true;
-	uv_close((uv_handle_t *)&l->timer, free_relay);
-}
-
-static void on_gone(struct fl_http_req *req, void *arg, bool gone)
+static void on_close(struct fl_http_req *req, void *arg, bool gone)
 {
 	struct relay *l = arg;
 	l->r = NULL;
-	if (!l->ended) {
-		fl_http_call_cancel(&l->call);
-		relay_free(l);
-	}
+	fl_http_call_cancel(&l->call);
+	uv_close((uv_handle_t *)&l->timer, free_relay);
 }
 
 static void resume_later(uv_timer_t *t)
 {
 	struct relay *l = t->data;
-	if (l->r && l->paused && fl_http_unsent(l->r->http) < UNSENT_HIGH / 2) {
-		l->paused = false;
-		uv_timer_stop(t);
-		fl_http_call_pause(l->call, false);
-	}
+	if (!l->call || fl_http_unsent(l->r->http) >= UNSENT_HIGH / 2)
+		return;
+	l->paused = false;
+	uv_timer_stop(t);
+	fl_http_call_pause(l->call, false);
+}
+
+static bool is_success(int status)
+{
+	return status >= 200 && status <= 206;
+}
+
+static void start(struct relay *l)
+{
+	const char *type = l->call ? fl_http_call_header(l->call, "content-type") : NULL;
+	l->started = true;
+	fl_http_start(l->r->http, l->status, type ? type : "text/plain");
 }
 
 static void on_data(void *arg, int status, const char *data, size_t len)
 {
 	struct relay *l = arg;
-	if (!l->r)
+	l->status = status;
+	if (!is_success(status)) {
+		size_t room = MAX_REFUSAL - l->refusal.len;
+		fl_buf_append(&l->refusal, data, len < room ? len : room);
 		return;
-	if (!l->started) {
-		l->started = true;
-		const char *type = fl_http_call_header(l->call, "content-type");
-		fl_http_start(l->r->http, status, type ? type : "text/plain");
 	}
+	if (!l->started)
+		start(l);
 	struct fl_bytes *b = fl_bytes_new(data, len);
 	fl_http_write(l->r->http, b);
 	fl_bytes_put(&b);
@@ -70,28 +81,41 @@ static void on_data(void *arg, int status, const char *data, size_t len)
 	}
 }
 
+// The node's refusal in the form that clients expect (registry/generic/rest GenericHttpResponseChecker).
+static void refuse(struct relay *l)
+{
+	const char *text = l->refusal.data ? l->refusal.data : "";
+	struct fl_request *r = l->r;
+	const char *reason = l->status == 400   ? "BadRequest"
+			     : l->status == 404 ? "NotFound"
+			     : l->status == 403 ? "Forbidden"
+			     : l->status == 401 ? "Unauthorized"
+						: "InternalError";
+	if (l->status == 400)
+		fl_respond_error(r, 400, reason, "%s", text);
+	else
+		fl_respond_error(r, l->status >= 400 ? l->status : 500, reason,
+				 "Get logs of pod \"%s\": the node said: %s", r->name, text);
+}
+
 static void on_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
 {
 	struct relay *l = arg;
-	struct fl_request *r = l->r;
-	l->call = NULL;
-	l->ended = true;
-	if (r) {
-		if (rc < 0 && !l->started) {
-			fl_http_on_close(r->http, NULL, NULL);
-			fl_respond_error(r, 500, "InternalError", "Get logs of pod \"%s\": %s", r->name,
-					 err ? err->text : "the node did not answer");
-		} else if (rc < 0) {
-			fl_http_on_close(r->http, NULL, NULL);
-			fl_http_abort(r->http);
-		} else {
-			fl_http_on_close(r->http, NULL, NULL);
-			if (!l->started)
-				fl_http_start(r->http, status, "text/plain");
-			fl_http_end(r->http);
-		}
+	struct fl_request *r = l->r; // there: its end would have cancelled the call
+	uv_timer_stop(&l->timer);
+	l->status = status;
+	if (rc < 0 && l->started) {
+		fl_http_abort(r->http);
+	} else if (rc < 0) {
+		fl_respond_error(r, 500, "InternalError", "Get logs of pod \"%s\": %s", r->name, err->text);
+	} else if (!is_success(status)) {
+		refuse(l);
+	} else {
+		if (!l->started)
+			start(l);
+		fl_http_end(r->http);
 	}
-	relay_free(l);
+	l->call = NULL;
 }
 
 // https://<node address>:<port>, or NULL with the reason in *ret_why.
@@ -142,6 +166,49 @@ static const char *choose_container(struct fl_request *r, const struct fl_json *
 	return NULL;
 }
 
+static void relay(struct fl_request *r, const char *url)
+{
+	struct relay *l = FL_NEW(struct relay);
+	l->r = r;
+	uv_timer_init(r->s->loop, &l->timer);
+	l->timer.data = l;
+	struct fl_http_call_opts opts = {.method = "GET", .url = url, .on_data = on_data, .on_done = on_done, .arg = l};
+	struct fl_err err = {0};
+	fl_http_on_close(r->http, on_close, l);
+	if (fl_http_client_call(r->s->kubelet, &opts, &l->call, &err) < 0)
+		fl_respond_error(r, 500, "InternalError", "Get logs of pod \"%s\": %s", r->name, err.text);
+}
+
+// validation.ValidatePodLogOptions. False: answered.
+static bool check_options(struct fl_request *r)
+{
+	static const struct {
+		const char *name;
+		unsigned least;
+		const char *why;
+	} numbers[] = {
+	    {"tailLines", 0, "must be greater than or equal to 0"},
+	    {"limitBytes", 1, "must be greater than 0"},
+	    {"sinceSeconds", 1, "must be greater than 0"},
+	};
+	struct fl_causes causes = {.arena = r->a};
+	for (unsigned i = 0; i < FL_COUNT(numbers); i++) {
+		const char *v = fl_request_param(r, numbers[i].name);
+		unsigned long long n;
+		if (!fl_str_empty(v) && (!fl_parse_u64(v, &n) || n < numbers[i].least))
+			fl_cause_add(&causes, FL_CAUSE_INVALID, numbers[i].name, fl_json_new_str(r->a, v), "%s",
+				     numbers[i].why);
+	}
+	if (fl_request_param(r, "sinceSeconds") && fl_request_param(r, "sinceTime"))
+		fl_cause_add(&causes, FL_CAUSE_FORBIDDEN, "sinceSeconds", NULL,
+			     "at most one of `sinceTime` or `sinceSeconds` may be specified");
+	if (!causes.n)
+		return true;
+	struct fl_status st = fl_status_invalid(r->a, "", "PodLogOptions", r->name, &causes);
+	fl_respond_status(r, &st);
+	return false;
+}
+
 void fl_subresource_log(struct fl_request *r)
 {
 	if (strcmp(r->verb, "get") != 0) {
@@ -155,7 +222,7 @@ void fl_subresource_log(struct fl_request *r)
 	}
 	const struct fl_json *spec = fl_json_get(fl_object_tree(pod, r->a), "spec");
 	const char *container = choose_container(r, spec), *node = fl_json_str(spec, "nodeName"), *why = NULL;
-	if (!container)
+	if (!container || !check_options(r))
 		return;
 	if (fl_str_empty(node)) {
 		fl_respond_error(r, 400, "BadRequest", "pod %s does not have a host assigned", r->name);
@@ -177,19 +244,5 @@ void fl_subresource_log(struct fl_request *r)
 		fl_buf_printf(&url, "%c%s=", n++ ? '&' : '?', passed[i]);
 		fl_percent_encode(&url, v);
 	}
-	struct relay *l = FL_NEW(struct relay);
-	struct fl_request *kept = fl_arena_alloc(r->a, sizeof(*kept));
-	*kept = *r;
-	l->r = kept;
-	l->timer.data = l;
-	uv_timer_init(r->s->loop, &l->timer);
-	struct fl_http_call_opts opts = {
-	    .method = "GET", .url = url.data, .on_data = on_data, .on_done = on_done, .arg = l};
-	struct fl_err err = {0};
-	fl_http_on_close(r->http, on_gone, l);
-	if (fl_http_client_call(r->s->kubelet, &opts, &l->call, &err) < 0) {
-		fl_http_on_close(r->http, NULL, NULL);
-		relay_free(l);
-		fl_respond_error(r, 500, "InternalError", "%s", err.text);
-	}
+	relay(r, url.data);
 }

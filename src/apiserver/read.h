@@ -8,6 +8,12 @@
 void fl_read_get(struct fl_request *r);
 void fl_read_list(struct fl_request *r);
 void fl_watch_start(struct fl_request *r);
+void fl_watch_drop_trees(struct fl_apiserver *s); // at the end
+
+// Shared by list and watch. `ret` 0 when no resourceVersion is given. False: the answer has been sent.
+bool fl_read_revision(struct fl_request *r, uint64_t *ret);
+bool fl_read_invalid_options(struct fl_request *r, const struct fl_causes *causes); // 422; always false
+void fl_read_too_large(struct fl_request *r, uint64_t rv); // 504: the revision is in the future
 
 // What a list or watch selects. The selectors live in `a`.
 struct fl_filter {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From an HTTP request to what it asks for (apiserver RequestInfo): path, verb, query, form of the answer.
+// From an HTTP request to what it asks for (apiserver RequestInfo): path, verb, query, form of the answer. Parameters
+// that nobody here knows are ignored, as Kubernetes ignores them.
 #pragma once
 
 #include "apiserver/server.h"

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "json/yaml.h"
 
+#define MAX_WARNINGS 4096 // bytes of their texts in one answer, as kube-apiserver
+
 static void respond_buf(struct fl_request *r, int code, const char *type, const struct fl_buf *b)
 {
 	fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
@@ -79,7 +81,7 @@ void fl_respond_tree(struct fl_request *r, int code, struct fl_json *tree)
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	if (r->form == FL_FORM_YAML)
 		fl_yaml_write(&b, tree);
-	else if (fl_request_flag(r, "pretty"))
+	else if (fl_request_pretty(r))
 		fl_json_write_pretty(&b, tree, 2);
 	else
 		fl_json_write(&b, tree);
@@ -88,15 +90,24 @@ void fl_respond_tree(struct fl_request *r, int code, struct fl_json *tree)
 	respond_buf(r, code, r->form == FL_FORM_YAML ? "application/yaml" : "application/json", &b);
 }
 
-struct fl_json *fl_partial_metadata(struct fl_request *r, const struct fl_json *obj)
+struct fl_json *fl_partial_metadata(const struct fl_request *r, struct fl_arena *a, const struct fl_json *obj)
 {
-	struct fl_json *p = fl_json_new(r->a, FL_JSON_OBJECT);
-	fl_json_set_str(r->a, p, "kind", "PartialObjectMetadata");
-	fl_json_set_str(r->a, p, "apiVersion",
-			r->form_version && !strcmp(r->form_version, "v1beta1") ? "meta.k8s.io/v1beta1"
-									       : "meta.k8s.io/v1");
-	fl_json_set(r->a, p, "metadata", fl_json_clone(r->a, fl_json_get(obj, "metadata")));
+	struct fl_json *p = fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, p, "kind", "PartialObjectMetadata");
+	fl_json_set_str(a, p, "apiVersion", fl_arena_printf(a, "meta.k8s.io/%s", r->form_version));
+	fl_json_set(a, p, "metadata", fl_json_clone(a, fl_json_get(obj, "metadata")));
 	return p;
+}
+
+struct fl_json *fl_table_of(const struct fl_request *r, struct fl_arena *a, struct fl_json *obj, bool with_columns,
+			    int64_t now_ns)
+{
+	struct fl_json *t = fl_table_new(a, r->kind, with_columns);
+	fl_json_set_str(a, t, "apiVersion", fl_arena_printf(a, "meta.k8s.io/%s", r->form_version));
+	fl_json_set_str(a, fl_json_ensure_object(a, t, "metadata"), "resourceVersion",
+			fl_json_str(fl_json_get(obj, "metadata"), "resourceVersion"));
+	fl_table_add(a, t, r->kind, obj, fl_table_include_of(r), now_ns);
+	return t;
 }
 
 int fl_table_include_of(const struct fl_request *r)
@@ -109,22 +120,16 @@ int fl_table_include_of(const struct fl_request *r)
 
 void fl_respond_object_tree(struct fl_request *r, int code, struct fl_json *obj)
 {
-	if (r->form == FL_FORM_TABLE) {
-		struct fl_json *t = fl_table_new(r->a, r->kind, true);
-		const char *rv = fl_json_str(fl_json_get(obj, "metadata"), "resourceVersion");
-		if (rv)
-			fl_json_set_str(r->a, fl_json_ensure_object(r->a, t, "metadata"), "resourceVersion", rv);
-		fl_table_add(r->a, t, r->kind, obj, fl_table_include_of(r), fl_real_ns());
-		obj = t;
-	} else if (r->form == FL_FORM_PARTIAL) {
-		obj = fl_partial_metadata(r, obj);
-	}
+	if (r->form == FL_FORM_TABLE)
+		obj = fl_table_of(r, r->a, obj, true, fl_real_ns());
+	else if (r->form == FL_FORM_PARTIAL)
+		obj = fl_partial_metadata(r, r->a, obj);
 	fl_respond_tree(r, code, obj);
 }
 
-void fl_respond_object(struct fl_request *r, int code, const struct fl_object *o)
+void fl_respond_object(struct fl_request *r, int code, struct fl_object *o)
 {
-	if (r->form != FL_FORM_JSON || r->kind->stored_as || fl_request_flag(r, "pretty")) {
+	if (r->form != FL_FORM_JSON || r->kind->stored_as || fl_request_pretty(r)) {
 		fl_respond_object_tree(r, code, fl_kind_from_stored(r->kind, r->a, fl_object_tree(o, r->a)));
 		return;
 	}
@@ -135,11 +140,15 @@ void fl_respond_object(struct fl_request *r, int code, const struct fl_object *o
 void fl_respond_add_warning(struct fl_request *r, const char *text)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	size_t n = strlen(text);
+	if (r->warned + n > MAX_WARNINGS) // a client can make thousands of them
+		return;
+	r->warned += n;
 	fl_buf_puts(&b, "299 - \"");
 	for (; *text; text++) {
 		if (*text == '"' || *text == '\\')
 			fl_buf_putc(&b, '\\');
-		fl_buf_putc(&b, (unsigned char)*text < ' ' ? ' ' : *text);
+		fl_buf_putc(&b, *text);
 	}
 	fl_buf_putc(&b, '"');
 	fl_http_set_header(r->http, "Warning", b.data);

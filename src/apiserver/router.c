@@ -2,6 +2,7 @@
 #include "apiserver/router.h"
 
 #include "apiserver/access.h"
+#include "apiserver/delete.h"
 #include "apiserver/docs.h"
 #include "apiserver/read.h"
 #include "apiserver/request.h"
@@ -15,14 +16,10 @@ static const struct {
 	void (*handle)(struct fl_request *r);
 	bool on_object, on_collection, on_status;
 } verbs[] = {
-    {"get", fl_read_get, true, false, true},
-    {"list", fl_read_list, false, true, false},
-    {"watch", fl_watch_start, true, true, false},
-    {"create", fl_write_create, false, true, false},
-    {"update", fl_write_update, true, false, true},
-    {"patch", fl_write_patch, true, false, true},
-    {"delete", fl_write_delete, true, false, false},
-    {"deletecollection", fl_write_delete_collection, false, true, false},
+    {"get", fl_read_get, true, false, true},          {"list", fl_read_list, false, true, false},
+    {"watch", fl_watch_start, true, true, false},     {"create", fl_write_create, false, true, false},
+    {"update", fl_write_update, true, false, true},   {"patch", fl_write_patch, true, false, true},
+    {"delete", fl_delete_object, true, false, false}, {"deletecollection", fl_delete_collection, false, true, false},
 };
 
 static const struct {
@@ -47,6 +44,21 @@ static void handle_subresource(struct fl_request *r)
 			return;
 		}
 	fl_respond_no_resource(r);
+}
+
+static bool has_verb(const char *const *verbs_of, const char *verb)
+{
+	for (; *verbs_of; verbs_of++)
+		if (!strcmp(*verbs_of, verb))
+			return true;
+	return false;
+}
+
+// Writes to all namespaces at once are no request of Kubernetes: a POST needs its namespace, and so does what would
+// delete every object of a kind.
+static bool needs_namespace(const struct fl_request *r)
+{
+	return r->kind->namespaced && !r->ns[0] && (!strcmp(r->verb, "create") || !strcmp(r->verb, "deletecollection"));
 }
 
 static void handle_resource(struct fl_request *r)
@@ -75,6 +87,8 @@ static void handle_resource(struct fl_request *r)
 	for (unsigned i = 0; i < FL_COUNT(verbs); i++) {
 		if (strcmp(verbs[i].verb, r->verb) != 0)
 			continue;
+		if (!has_verb(r->kind->verbs, r->verb) || needs_namespace(r))
+			break;
 		if (status ? verbs[i].on_status : r->name ? verbs[i].on_object : verbs[i].on_collection) {
 			verbs[i].handle(r);
 			return;
@@ -86,20 +100,20 @@ static void handle_resource(struct fl_request *r)
 
 void fl_router_handle(struct fl_http_req *http, void *server)
 {
-	struct fl_request r;
+	struct fl_request *r = fl_arena_alloc(fl_http_arena(http), sizeof(*r));
 	bool is_resource;
-	if (fl_request_parse(server, http, &r, &is_resource) < 0) {
-		fl_respond_error(&r, 400, "BadRequest", "the path or query of the request does not decode");
+	if (fl_request_parse(server, http, r, &is_resource) < 0) {
+		fl_respond_error(r, 400, "BadRequest", "the path or query of the request does not decode");
 		return;
 	}
-	if (!fl_access_authenticate(&r) || !fl_access_authorize(&r, is_resource))
+	if (!fl_access_authenticate(r) || !fl_access_authorize(r, is_resource))
 		return;
 	if (!is_resource) {
-		if (!fl_docs_serve(&r))
-			fl_respond_text(&r, 404, "404 page not found\n");
+		if (!fl_docs_serve(r))
+			fl_respond_text(r, 404, "404 page not found\n");
 		return;
 	}
-	if (!fl_request_negotiate(&r) && !(r.subresource && !strcmp(r.subresource, "log"))) {
+	if (!fl_request_negotiate(r) && !fl_streq(r->subresource, "log")) {
 		struct fl_status st = {
 		    .code = 406,
 		    .reason = "NotAcceptable",
@@ -107,8 +121,8 @@ void fl_router_handle(struct fl_http_req *http, void *server)
 			       "application/json;stream=watch",
 		    .kind = "",
 		};
-		fl_respond_status(&r, &st);
+		fl_respond_status(r, &st);
 		return;
 	}
-	handle_resource(&r);
+	handle_resource(r);
 }

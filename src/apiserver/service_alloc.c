@@ -1,4 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+// Which Service holds which address and port, and how one write changes that. (registry/core/service alloc.go,
+// ipallocator, portallocator)
+//
+//   prepare   claims what the new state needs beyond the old one   -- the write fails --> free: claims taken back
+//      |
+//   the write is durable --> commit: what the old state held beyond the new one is free again
+//
+// An object built on a write that is still under way has that write's values as "old" ones; when it fails both fail,
+// and each takes back only what it claimed itself.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +15,7 @@
 #include "apiserver/alloc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/vec.h"
 
 struct fl_service_alloc {
 	struct fl_service_alloc_opts opts;
@@ -54,19 +64,28 @@ void fl_service_alloc_free(struct fl_service_alloc **a)
 
 // --- what a Service holds ---
 
-struct held_ip {
-	unsigned cidr;
-	uint64_t item;
+// One address or port: an item of a range.
+struct item {
+	struct fl_range *range;
+	uint64_t i;
 };
 
 struct held {
-	struct held_ip ips[2];
+	struct item ips[2];
 	unsigned n_ips;
-	uint64_t ports[256]; // items, without repetition
-	unsigned n_ports;
+	FL_VEC(uint32_t) ports; // items, without repetition
 };
 
-static bool find_ip(const struct fl_service_alloc *a, const char *text, struct held_ip *ret)
+struct fl_alloc_txn {
+	FL_VEC(struct item) claimed, released;
+};
+
+static void held_deinit(struct held *h)
+{
+	fl_vec_deinit(&h->ports);
+}
+
+static bool find_ip(const struct fl_service_alloc *a, const char *text, struct item *ret)
 {
 	struct fl_ip ip;
 	if (!text || !fl_ip_parse(text, &ip))
@@ -74,7 +93,7 @@ static bool find_ip(const struct fl_service_alloc *a, const char *text, struct h
 	for (unsigned i = 0; i < a->opts.n_cidrs; i++) {
 		uint64_t n;
 		if (fl_cidr_index(&a->opts.cidrs[i], &ip, &n) && n >= 1 && n - 1 < usable(&a->opts.cidrs[i])) {
-			*ret = (struct held_ip){.cidr = i, .item = n - 1};
+			*ret = (struct item){.range = a->ips[i], .i = n - 1};
 			return true;
 		}
 	}
@@ -83,19 +102,27 @@ static bool find_ip(const struct fl_service_alloc *a, const char *text, struct h
 
 static bool holds_port(const struct held *h, uint64_t item)
 {
-	for (unsigned i = 0; i < h->n_ports; i++)
-		if (h->ports[i] == item)
+	for (size_t i = 0; i < h->ports.n; i++)
+		if (h->ports.v[i] == item)
 			return true;
 	return false;
 }
 
+static bool is_node_port(const struct fl_service_alloc *a, int64_t port)
+{
+	return port >= a->opts.port_low && port <= a->opts.port_high;
+}
+
 static void hold_port(const struct fl_service_alloc *a, struct held *h, int64_t port)
 {
-	if (port < a->opts.port_low || port > a->opts.port_high)
-		return;
-	uint64_t item = (uint64_t)(port - a->opts.port_low);
-	if (!holds_port(h, item) && h->n_ports < FL_COUNT(h->ports))
-		h->ports[h->n_ports++] = item;
+	if (is_node_port(a, port) && !holds_port(h, (uint64_t)(port - a->opts.port_low)))
+		fl_vec_push(&h->ports, (uint32_t)(port - a->opts.port_low));
+}
+
+static bool has_node_ports(const struct fl_json *spec)
+{
+	const char *type = fl_json_str(spec, "type");
+	return fl_streq(type, "NodePort") || fl_streq(type, "LoadBalancer");
 }
 
 static bool is_external_name(const struct fl_json *spec)
@@ -105,13 +132,14 @@ static bool is_external_name(const struct fl_json *spec)
 
 static void collect(const struct fl_service_alloc *a, const struct fl_json *service, struct held *h)
 {
-	*h = (struct held){0};
 	const struct fl_json *spec = fl_json_get(service, "spec");
 	if (!spec || is_external_name(spec))
 		return;
 	fl_json_each (ip, fl_json_get(spec, "clusterIPs"))
-		if (h->n_ips < 2 && find_ip(a, fl_json_string(ip), &h->ips[h->n_ips]))
+		if (h->n_ips < FL_COUNT(h->ips) && find_ip(a, fl_json_string(ip), &h->ips[h->n_ips]))
 			h->n_ips++;
+	if (!has_node_ports(spec))
+		return;
 	fl_json_each (port, fl_json_get(spec, "ports"))
 		hold_port(a, h, fl_json_int(port, "nodePort", 0));
 	hold_port(a, h, fl_json_int(spec, "healthCheckNodePort", 0));
@@ -119,39 +147,57 @@ static void collect(const struct fl_service_alloc *a, const struct fl_json *serv
 
 void fl_service_alloc_adopt(struct fl_service_alloc *a, const struct fl_json *service)
 {
-	struct held h;
+	AUTO(held_deinit) struct held h = {0};
 	collect(a, service, &h);
 	const struct fl_json *meta = fl_json_get(service, "metadata");
 	for (unsigned i = 0; i < h.n_ips; i++)
-		if (fl_range_claim(a->ips[h.ips[i].cidr], h.ips[i].item) < 0)
+		if (fl_range_claim(h.ips[i].range, h.ips[i].i) < 0)
 			fl_warn("clusterIP is held by two Services namespace=%s name=%s",
 				fl_json_str(meta, "namespace"), fl_json_str(meta, "name"));
-	for (unsigned i = 0; i < h.n_ports; i++)
-		if (fl_range_claim(a->ports, h.ports[i]) < 0)
+	for (size_t i = 0; i < h.ports.n; i++)
+		if (fl_range_claim(a->ports, h.ports.v[i]) < 0)
 			fl_warn("node port is held by two Services namespace=%s name=%s port=%u",
 				fl_json_str(meta, "namespace"), fl_json_str(meta, "name"),
-				(unsigned)h.ports[i] + a->opts.port_low);
+				(unsigned)h.ports.v[i] + a->opts.port_low);
 }
 
 // --- one write ---
 
-static void claim_ip(struct fl_alloc_txn *t, struct held_ip ip)
+// A preparation on its way: what it reads, what it changes, and how it ended.
+struct work {
+	struct fl_service_alloc *a;
+	struct fl_arena *arena;
+	struct fl_json *spec;
+	const struct held *had; // by the old state
+	struct held mine;       // by the new one: node ports as they are taken
+	struct fl_alloc_txn *txn;
+	struct fl_causes *causes;
+	const char *exhausted;
+};
+
+static bool claim(struct work *w, struct item it)
 {
-	t->claimed[t->n_claimed].is_ip = true;
-	t->claimed[t->n_claimed].cidr = ip.cidr;
-	t->claimed[t->n_claimed++].item = ip.item;
+	if (fl_range_claim(it.range, it.i) < 0)
+		return false;
+	fl_vec_push(&w->txn->claimed, it);
+	return true;
 }
 
-static void claim_port(struct fl_alloc_txn *t, uint64_t item)
+static bool claim_next(struct work *w, struct fl_range *range, struct item *ret, const char *if_full)
 {
-	t->claimed[t->n_claimed].is_ip = false;
-	t->claimed[t->n_claimed++].item = item;
+	*ret = (struct item){.range = range};
+	if (fl_range_next(range, &ret->i) < 0) {
+		w->exhausted = if_full;
+		return false;
+	}
+	fl_vec_push(&w->txn->claimed, *ret);
+	return true;
 }
 
-static bool held_has_ip(const struct held *h, struct held_ip ip)
+static bool had_ip(const struct held *h, struct item it)
 {
 	for (unsigned i = 0; i < h->n_ips; i++)
-		if (h->ips[i].cidr == ip.cidr && h->ips[i].item == ip.item)
+		if (h->ips[i].range == it.range && h->ips[i].i == it.i)
 			return true;
 	return false;
 }
@@ -165,103 +211,93 @@ static int cidr_of_family(const struct fl_service_alloc *a, const char *family)
 	return -1;
 }
 
-static void prepare_ips(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *spec,
-			const struct held *had, struct fl_alloc_txn *t, struct fl_causes *causes)
+static bool take_chosen_ips(struct work *w, const struct fl_json *ips)
 {
-	struct fl_json *ips = fl_json_get(spec, "clusterIPs");
-	if (!fl_json_is(ips, FL_JSON_ARRAY))
-		ips = fl_json_set_array(arena, spec, "clusterIPs");
-	const char *first = fl_json_string(fl_json_index(ips, 0));
-	if (fl_streq(first, "None"))
-		return;
 	fl_json_each (ip, ips) {
-		const char *text = fl_json_string(ip);
-		struct held_ip h;
+		const char *text = fl_json_string(ip), *why = NULL;
+		struct item it;
 		struct fl_ip parsed;
 		if (fl_str_empty(text) || !fl_ip_parse(text, &parsed))
 			continue; // validation names it
-		if (!find_ip(a, text, &h)) {
-			fl_cause_add(causes, FL_CAUSE_INVALID, "spec.clusterIPs", ips,
-				     "failed to allocate IP %s: the provided network does not match the current range",
-				     text);
-			return;
-		}
-		if (held_has_ip(had, h))
-			continue;
-		if (fl_range_claim(a->ips[h.cidr], h.item) < 0) {
-			fl_cause_add(causes, FL_CAUSE_INVALID, "spec.clusterIPs", ips,
-				     "failed to allocate IP %s: provided IP is already allocated", text);
-			return;
-		}
-		claim_ip(t, h);
-	}
-	// One address for each family that has none yet, in the families' order.
-	size_t n = 0;
-	fl_json_each (family, fl_json_get(spec, "ipFamilies")) {
-		struct fl_json *at = fl_json_index(ips, n++);
-		if (at && !fl_str_empty(fl_json_string(at)))
-			continue;
-		int c = cidr_of_family(a, fl_json_string(family));
-		if (c < 0)
-			continue;
-		struct held_ip h = {.cidr = (unsigned)c};
-		if (fl_range_next(a->ips[c], &h.item) < 0) {
-			fl_cause_add(causes, FL_CAUSE_INTERNAL, "spec.clusterIPs", NULL, "%s",
-				     "failed to allocate a serviceIP: range is full");
-			return;
-		}
-		claim_ip(t, h);
-		char text[FL_IP_STRLEN];
-		struct fl_ip ip = fl_cidr_nth(&a->opts.cidrs[c], h.item + 1);
-		fl_ip_format(&ip, text);
-		if (at) {
-			struct fl_json *s = fl_json_new_str(arena, text);
-			at->str = s->str;
-		} else {
-			fl_json_append(ips, fl_json_new_str(arena, text));
+		if (!find_ip(w->a, text, &it))
+			why = "the provided network does not match the current range";
+		else if (!had_ip(w->had, it) && !claim(w, it))
+			why = "provided IP is already allocated";
+		if (why) {
+			fl_cause_add(w->causes, FL_CAUSE_INVALID, "spec.clusterIPs", ips,
+				     "failed to allocate IP %s: %s", text, why);
+			return false;
 		}
 	}
-	if (fl_json_count(ips))
-		fl_json_set_str(arena, spec, "clusterIP", fl_json_string(fl_json_index(ips, 0)));
-	else
-		fl_json_remove(spec, "clusterIPs");
+	return true;
 }
 
-// Claims `port` for the field, unless this Service has it already. False: a cause was added.
-static bool take_port(struct fl_service_alloc *a, struct held *mine, int64_t port, const char *field,
-		      struct fl_arena *arena, struct fl_alloc_txn *t, struct fl_causes *causes)
+// One address for each family that has none yet, in the families' order.
+static bool fill_ips(struct work *w, struct fl_json *ips)
 {
-	struct fl_json *value = fl_json_new_int(arena, port);
-	if (port < a->opts.port_low || port > a->opts.port_high) {
-		fl_cause_add(causes, FL_CAUSE_INVALID, field, value,
+	size_t n = 0;
+	fl_json_each (family, fl_json_get(w->spec, "ipFamilies")) {
+		struct fl_json *at = fl_json_index(ips, n++);
+		int c = cidr_of_family(w->a, fl_json_string(family));
+		if (c < 0 || (at && !fl_str_empty(fl_json_string(at))))
+			continue;
+		struct item it;
+		if (!claim_next(w, w->a->ips[c], &it, "failed to allocate a serviceIP: range is full"))
+			return false;
+		char text[FL_IP_STRLEN];
+		struct fl_ip ip = fl_cidr_nth(&w->a->opts.cidrs[c], it.i + 1);
+		fl_ip_format(&ip, text);
+		if (at)
+			at->str = fl_json_new_str(w->arena, text)->str;
+		else
+			fl_json_append(ips, fl_json_new_str(w->arena, text));
+	}
+	return true;
+}
+
+static bool prepare_ips(struct work *w)
+{
+	struct fl_json *ips = fl_json_get(w->spec, "clusterIPs");
+	if (!fl_json_is(ips, FL_JSON_ARRAY))
+		ips = fl_json_set_array(w->arena, w->spec, "clusterIPs");
+	if (fl_streq(fl_json_string(fl_json_index(ips, 0)), "None"))
+		return true;
+	if (!take_chosen_ips(w, ips) || !fill_ips(w, ips))
+		return false;
+	if (fl_json_count(ips))
+		fl_json_set_str(w->arena, w->spec, "clusterIP", fl_json_string(fl_json_index(ips, 0)));
+	else
+		fl_json_remove(w->spec, "clusterIPs");
+	return true;
+}
+
+// Claims `port` for the field, unless this Service has it already: the same number for TCP and UDP is one claim.
+static bool take_port(struct work *w, int64_t port, const char *field)
+{
+	struct fl_service_alloc *a = w->a;
+	struct fl_json *value = fl_json_new_int(w->arena, port);
+	if (!is_node_port(a, port)) {
+		fl_cause_add(w->causes, FL_CAUSE_INVALID, field, value,
 			     "provided port is not in the valid range. The range of valid ports is %u-%u",
 			     a->opts.port_low, a->opts.port_high);
 		return false;
 	}
-	uint64_t item = (uint64_t)(port - a->opts.port_low);
-	if (holds_port(mine, item)) // the same number for TCP and UDP of one Service is one claim
-		return true;
-	if (fl_range_claim(a->ports, item) < 0) {
-		fl_cause_add(causes, FL_CAUSE_INVALID, field, value, "provided port is already allocated");
+	struct item it = {.range = a->ports, .i = (uint64_t)(port - a->opts.port_low)};
+	if (!holds_port(&w->mine, it.i) && !holds_port(w->had, it.i) && !claim(w, it)) {
+		fl_cause_add(w->causes, FL_CAUSE_INVALID, field, value, "provided port is already allocated");
 		return false;
 	}
-	claim_port(t, item);
-	hold_port(a, mine, port);
+	hold_port(a, &w->mine, port);
 	return true;
 }
 
-static bool next_port(struct fl_service_alloc *a, struct held *mine, const char *field, struct fl_alloc_txn *t,
-		      struct fl_causes *causes, int64_t *ret)
+static bool next_port(struct work *w, int64_t *ret, const char *if_full)
 {
-	uint64_t item;
-	if (fl_range_next(a->ports, &item) < 0) {
-		fl_cause_add(causes, FL_CAUSE_INTERNAL, field, NULL, "%s",
-			     "failed to allocate a nodePort: range is full");
+	struct item it;
+	if (!claim_next(w, w->a->ports, &it, if_full))
 		return false;
-	}
-	claim_port(t, item);
-	*ret = (int64_t)item + a->opts.port_low;
-	hold_port(a, mine, *ret);
+	*ret = (int64_t)it.i + w->a->opts.port_low;
+	hold_port(w->a, &w->mine, *ret);
 	return true;
 }
 
@@ -278,108 +314,112 @@ static int64_t sibling_port(const struct fl_json *ports, const struct fl_json *p
 	return 0;
 }
 
-static void prepare_ports(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *spec, struct held *mine,
-			  struct fl_alloc_txn *t, struct fl_causes *causes)
+static bool prepare_ports(struct work *w)
 {
-	const char *type = fl_json_str(spec, "type");
-	bool lb = fl_streq(type, "LoadBalancer");
-	if (!lb && !fl_streq(type, "NodePort"))
-		return;
-	struct fl_json *ports = fl_json_get(spec, "ports");
+	struct fl_json *ports = fl_json_get(w->spec, "ports");
+	bool lb = fl_streq(fl_json_str(w->spec, "type"), "LoadBalancer");
 	char field[64];
 	unsigned i = 0;
 	fl_json_each (port, ports) { // chosen ones first, so that a dynamic one cannot take their place
 		int64_t np = fl_json_int(port, "nodePort", 0);
 		snprintf(field, sizeof(field), "spec.ports[%u].nodePort", i++);
-		if (np && !take_port(a, mine, np, field, arena, t, causes))
-			return;
+		if (np && !take_port(w, np, field))
+			return false;
 	}
-	i = 0;
-	if (!lb || fl_json_bool(spec, "allocateLoadBalancerNodePorts", true)) {
-		fl_json_each (port, ports) {
-			snprintf(field, sizeof(field), "spec.ports[%u].nodePort", i++);
-			if (fl_json_int(port, "nodePort", 0))
-				continue;
-			int64_t np = sibling_port(ports, port);
-			if (!np && !next_port(a, mine, field, t, causes, &np))
-				return;
-			fl_json_set_int(arena, port, "nodePort", np);
-		}
+	if (lb && !fl_json_bool(w->spec, "allocateLoadBalancerNodePorts", true))
+		return true;
+	fl_json_each (port, ports) {
+		if (fl_json_int(port, "nodePort", 0))
+			continue;
+		int64_t np = sibling_port(ports, port);
+		if (!np && !next_port(w, &np, "failed to allocate a nodePort: range is full"))
+			return false;
+		fl_json_set_int(w->arena, port, "nodePort", np);
 	}
-	if (!lb || !fl_streq(fl_json_str(spec, "externalTrafficPolicy"), "Local"))
-		return;
-	int64_t hc = fl_json_int(spec, "healthCheckNodePort", 0);
-	if (hc) {
-		if (!take_port(a, mine, hc, "spec.healthCheckNodePort", arena, t, causes))
-			return;
-	} else if (next_port(a, mine, "spec.healthCheckNodePort", t, causes, &hc)) {
-		fl_json_set_int(arena, spec, "healthCheckNodePort", hc);
-	}
+	return true;
+}
+
+static bool prepare_health_port(struct work *w)
+{
+	if (!fl_streq(fl_json_str(w->spec, "type"), "LoadBalancer") ||
+	    !fl_streq(fl_json_str(w->spec, "externalTrafficPolicy"), "Local"))
+		return true;
+	int64_t port = fl_json_int(w->spec, "healthCheckNodePort", 0);
+	if (port)
+		return take_port(w, port, "spec.healthCheckNodePort");
+	if (!next_port(w, &port, "failed to allocate a HealthCheck NodePort: range is full"))
+		return false;
+	fl_json_set_int(w->arena, w->spec, "healthCheckNodePort", port);
+	return true;
 }
 
 static void release_unheld(struct fl_service_alloc *a, const struct held *had, const struct held *has,
 			   struct fl_alloc_txn *t)
 {
-	for (unsigned i = 0; i < had->n_ips; i++) {
-		if (held_has_ip(has, had->ips[i]))
-			continue;
-		t->released[t->n_released].is_ip = true;
-		t->released[t->n_released].cidr = had->ips[i].cidr;
-		t->released[t->n_released++].item = had->ips[i].item;
-	}
-	for (unsigned i = 0; i < had->n_ports; i++) {
-		if (holds_port(has, had->ports[i]))
-			continue;
-		t->released[t->n_released].is_ip = false;
-		t->released[t->n_released++].item = had->ports[i];
-	}
+	for (unsigned i = 0; i < had->n_ips; i++)
+		if (!had_ip(has, had->ips[i]))
+			fl_vec_push(&t->released, had->ips[i]);
+	for (size_t i = 0; i < had->ports.n; i++)
+		if (!holds_port(has, had->ports.v[i]))
+			fl_vec_push(&t->released, ((struct item){.range = a->ports, .i = had->ports.v[i]}));
 }
 
-void fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
-			      const struct fl_json *old, struct fl_alloc_txn *txn, struct fl_causes *causes)
+struct fl_alloc_txn *fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
+					      const struct fl_json *old, struct fl_causes *causes,
+					      const char **ret_exhausted)
 {
-	*txn = (struct fl_alloc_txn){.alloc = a};
-	struct fl_json *spec = fl_json_get(obj, "spec");
-	if (!fl_json_is(spec, FL_JSON_OBJECT) ||
-	    fl_json_count(fl_json_get(spec, "ports")) > FL_COUNT(((struct held *)0)->ports) - 4)
-		return; // validation refuses it
-	struct held had = {0}, has;
+	AUTO(held_deinit) struct held had = {0}, has = {0};
+	AUTO(fl_alloc_txn_free) struct fl_alloc_txn *t = FL_NEW(struct fl_alloc_txn);
+	struct work w = {
+	    .a = a, .arena = arena, .spec = fl_json_get(obj, "spec"), .had = &had, .txn = t, .causes = causes};
 	if (old)
 		collect(a, old, &had);
-	if (!is_external_name(spec)) {
-		struct held mine = had;
-		prepare_ips(a, arena, spec, &had, txn, causes);
-		if (!causes->n)
-			prepare_ports(a, arena, spec, &mine, txn, causes);
-	}
-	if (causes->n) {
-		fl_alloc_txn_abort(txn);
-		return;
+	bool ok = !fl_json_is(w.spec, FL_JSON_OBJECT) || is_external_name(w.spec) ||
+		  (prepare_ips(&w) && (!has_node_ports(w.spec) || (prepare_ports(&w) && prepare_health_port(&w))));
+	held_deinit(&w.mine);
+	if (!ok) {
+		if (w.exhausted)
+			*ret_exhausted = w.exhausted;
+		return NULL;
 	}
 	collect(a, obj, &has);
-	release_unheld(a, &had, &has, txn);
+	release_unheld(a, &had, &has, t);
+	return TAKE_PTR(t);
 }
 
-void fl_service_alloc_prepare_delete(struct fl_service_alloc *a, const struct fl_json *old, struct fl_alloc_txn *txn)
+struct fl_alloc_txn *fl_service_alloc_prepare_delete(struct fl_service_alloc *a, const struct fl_json *old)
 {
-	*txn = (struct fl_alloc_txn){.alloc = a};
-	struct held had, none = {0};
+	AUTO(held_deinit) struct held had = {0};
+	const struct held none = {0};
+	struct fl_alloc_txn *t = FL_NEW(struct fl_alloc_txn);
 	collect(a, old, &had);
-	release_unheld(a, &had, &none, txn);
+	release_unheld(a, &had, &none, t);
+	return t;
 }
 
 void fl_alloc_txn_commit(struct fl_alloc_txn *t)
 {
-	for (unsigned i = 0; i < t->n_released; i++)
-		fl_range_release(t->released[i].is_ip ? t->alloc->ips[t->released[i].cidr] : t->alloc->ports,
-				 t->released[i].item);
-	t->n_claimed = t->n_released = 0;
+	for (size_t i = 0; i < t->released.n; i++)
+		fl_range_release(t->released.v[i].range, t->released.v[i].i);
+	t->claimed.n = t->released.n = 0;
 }
 
-void fl_alloc_txn_abort(struct fl_alloc_txn *t)
+void fl_alloc_txn_free(struct fl_alloc_txn **tp)
 {
-	for (unsigned i = 0; i < t->n_claimed; i++)
-		fl_range_release(t->claimed[i].is_ip ? t->alloc->ips[t->claimed[i].cidr] : t->alloc->ports,
-				 t->claimed[i].item);
-	t->n_claimed = t->n_released = 0;
+	struct fl_alloc_txn *t = TAKE_PTR(*tp);
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->claimed.n; i++)
+		fl_range_release(t->claimed.v[i].range, t->claimed.v[i].i);
+	fl_vec_deinit(&t->claimed);
+	fl_vec_deinit(&t->released);
+	free(t);
+}
+
+struct fl_service_alloc_stats fl_service_alloc_stats(const struct fl_service_alloc *a)
+{
+	struct fl_service_alloc_stats st = {.ports = fl_range_used(a->ports)};
+	for (unsigned i = 0; i < a->opts.n_cidrs; i++)
+		st.ips[i] = fl_range_used(a->ips[i]);
+	return st;
 }

@@ -85,54 +85,74 @@ static struct fl_json *replicas_parent(struct fl_request *r, struct fl_json *obj
 	return dot ? dotted(obj, fl_arena_strndup(r->a, path, (size_t)(dot - path))) : obj;
 }
 
+// The Scale that the client wants, from its patch or body. False: answered.
+static bool wanted_scale(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
+{
+	if (!strcmp(r->verb, "patch")) {
+		const struct fl_schema *schema =
+		    fl_registry_schema_by_kind(r->s->registry, "autoscaling/v1", "Scale", NULL);
+		return fl_patch_apply(r, schema, schema != NULL, scale_of(r, c->old_tree), ret) &&
+		       fl_body_decode_type(r, "autoscaling/v1", "Scale", *ret);
+	}
+	if (!fl_body_type(r, "autoscaling/v1", "Scale", ret))
+		return false;
+	if (*ret)
+		return true;
+	fl_respond_error(r, 400, "BadRequest", "the object provided is empty (must be of type Scale)");
+	return false;
+}
+
+static bool check_scale(struct fl_request *r, const struct fl_json *scale)
+{
+	const struct fl_json *replicas = fl_json_path(scale, "spec", "replicas", NULL),
+			     *meta = fl_json_get(scale, "metadata");
+	const char *name = fl_json_str_or(meta, "name", ""), *ns = fl_json_str_or(meta, "namespace", "");
+	struct fl_causes causes = {.arena = r->a};
+	if (strcmp(name, r->name) != 0) {
+		fl_respond_error(r, 400, "BadRequest",
+				 "the name of the object (%s) does not match the name on the URL (%s)", name, r->name);
+		return false;
+	}
+	if (*ns && strcmp(ns, r->ns) != 0) {
+		fl_respond_error(
+		    r, 400, "BadRequest",
+		    "the namespace of the provided object does not match the namespace sent on the request");
+		return false;
+	}
+	if (!replicas || replicas->i >= 0)
+		return true;
+	fl_cause_add(&causes, FL_CAUSE_INVALID, "spec.replicas", replicas, "must be greater than or equal to 0");
+	struct fl_status st = fl_status_invalid(r->a, "autoscaling", "Scale", r->name, &causes);
+	fl_respond_status(r, &st);
+	return false;
+}
+
 static void scale_write(struct fl_request *r)
 {
 	bool dry_run;
+	struct fl_json *scale;
 	if (!fl_write_dry_run(r, "UpdateOptions", &dry_run))
 		return;
-	struct fl_change c = {.s = r->s,
-			      .a = r->a,
-			      .kind = r->kind,
-			      .ns = r->ns,
-			      .name = r->name,
-			      .subresource = "scale",
-			      .dry_run = dry_run,
-			      .causes = {.arena = r->a}};
-	struct fl_json *scale = NULL;
+	struct fl_change c = fl_write_change(r, dry_run);
 	if (!fl_change_load(&c)) {
-		fl_respond_status(r, &c.status);
+		fl_write_refuse(r, &c);
 		return;
 	}
-	struct fl_json *old_scale = scale_of(r, c.old_tree);
-	const struct fl_schema *schema = fl_registry_schema_by_kind(r->s->registry, "autoscaling/v1", "Scale", NULL);
-	bool ok = !strcmp(r->verb, "patch") ? fl_write_apply_patch(r, schema, schema != NULL, old_scale, &scale)
-					    : fl_body_any(r, &scale);
-	if (!ok) {
-		fl_change_deinit(&c);
-		return;
-	}
-	const struct fl_json *replicas = fl_json_path(scale, "spec", "replicas", NULL);
-	const char *rv = fl_json_str(fl_json_get(scale, "metadata"), "resourceVersion");
-	int64_t n = fl_json_is(replicas, FL_JSON_INT) ? replicas->i : 0; // absent is zero, as omitempty writes it
-	if (n < 0 || n > INT32_MAX || (replicas && !fl_json_is(replicas, FL_JSON_INT))) {
-		fl_cause_add(&c.causes, FL_CAUSE_INVALID, "spec.replicas", replicas,
-			     "must be greater than or equal to 0");
-		struct fl_status st = fl_status_invalid(r->a, "autoscaling", "Scale", r->name, &c.causes);
-		fl_respond_status(r, &st);
+	if (!wanted_scale(r, &c, &scale) || !check_scale(r, scale)) {
 		fl_change_deinit(&c);
 		return;
 	}
 	struct fl_json *obj = fl_json_clone(r->a, c.old_tree);
 	const char *last;
 	struct fl_json *parent = replicas_parent(r, obj, &last);
-	fl_json_set_int(r->a, parent, last, n);
-	fl_json_set_str(r->a, fl_json_get(obj, "metadata"), "resourceVersion", rv);
-	if (!fl_change_update(&c, obj)) {
-		fl_respond_status(r, &c.status);
-		fl_change_deinit(&c);
-		return;
-	}
-	fl_write_finish(r, &c, FL_STORE_UPDATE, 200, respond_scale);
+	// Absent is zero, as Go's omitempty writes it.
+	fl_json_set_int(r->a, parent, last, fl_json_int(fl_json_get(scale, "spec"), "replicas", 0));
+	fl_json_set_str(r->a, fl_json_get(obj, "metadata"), "resourceVersion",
+			fl_json_str(fl_json_get(scale, "metadata"), "resourceVersion"));
+	if (!fl_change_update(&c, obj))
+		fl_write_refuse(r, &c);
+	else
+		fl_write_finish(r, &c, FL_STORE_UPDATE, 200, respond_scale);
 }
 
 void fl_subresource_scale(struct fl_request *r)
@@ -186,6 +206,53 @@ static void set_condition(struct fl_arena *a, struct fl_json *obj, const char *t
 	fl_json_remove(found, "message");
 }
 
+static bool binding_invalid(struct fl_request *r, struct fl_causes *causes)
+{
+	struct fl_status st = fl_status_invalid(r->a, "", "Binding", r->name, causes);
+	fl_respond_status(r, &st);
+	return false;
+}
+
+// registry/core/pod/storage BindingREST, validation.ValidatePodBinding. False: answered.
+static bool check_binding(struct fl_request *r, const struct fl_json *binding)
+{
+	const struct fl_json *target = fl_json_get(binding, "target");
+	const char *kind = fl_json_str_or(target, "kind", ""),
+		   *name = fl_json_str_or(fl_json_get(binding, "metadata"), "name", "");
+	struct fl_causes causes = {.arena = r->a};
+	if (*name && strcmp(name, r->name) != 0) {
+		fl_respond_error(r, 400, "BadRequest", "name in URL does not match name in Binding object");
+		return false;
+	}
+	if (*kind && strcmp(kind, "Node") != 0)
+		fl_cause_add(&causes, FL_CAUSE_NOT_SUPPORTED, "target.kind", fl_json_get(target, "kind"),
+			     "supported values: \"Node\", \"<empty>\"");
+	if (fl_str_empty(fl_json_str(target, "name")))
+		fl_cause_add(&causes, FL_CAUSE_REQUIRED, "target.name", NULL, NULL);
+	return !causes.n || binding_invalid(r, &causes);
+}
+
+// Why the pod cannot be bound; NULL when it can.
+static const char *unbindable(struct fl_request *r, const struct fl_json *binding, const struct fl_json *pod)
+{
+	const struct fl_json *meta = fl_json_get(pod, "metadata"), *spec = fl_json_get(pod, "spec"),
+			     *asked = fl_json_get(binding, "metadata");
+	const char *node = fl_json_str(spec, "nodeName"), *uid = fl_json_str(asked, "uid"),
+		   *rv = fl_json_str(asked, "resourceVersion");
+	if (!fl_str_empty(uid) && !fl_streq(uid, fl_json_str(meta, "uid")))
+		return fl_arena_printf(r->a, "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+				       uid, fl_json_str(meta, "uid"));
+	if (!fl_str_empty(rv) && !fl_streq(rv, fl_json_str(meta, "resourceVersion")))
+		return "the object has been modified; please apply your changes to the latest version and try again";
+	if (fl_json_str(meta, "deletionTimestamp"))
+		return fl_arena_printf(r->a, "pod %s is being deleted, cannot be assigned to a host", r->name);
+	if (!fl_str_empty(node))
+		return fl_arena_printf(r->a, "pod %s is already assigned to node \"%s\"", r->name, node);
+	if (fl_json_count(fl_json_get(spec, "schedulingGates")))
+		return fl_arena_printf(r->a, "pod %s has non-empty .spec.schedulingGates", r->name);
+	return NULL;
+}
+
 void fl_subresource_binding(struct fl_request *r)
 {
 	struct fl_json *body = NULL;
@@ -194,48 +261,38 @@ void fl_subresource_binding(struct fl_request *r)
 		fl_respond_method_not_allowed(r);
 		return;
 	}
-	if (!fl_write_dry_run(r, "CreateOptions", &dry_run) || !fl_body_any(r, &body))
+	if (!fl_write_dry_run(r, "CreateOptions", &dry_run) || !fl_body_type(r, "v1", "Binding", &body) ||
+	    !check_binding(r, body))
 		return;
-	const char *node = fl_json_str(fl_json_get(body, "target"), "name");
-	struct fl_change c = {.s = r->s,
-			      .a = r->a,
-			      .kind = r->kind,
-			      .ns = r->ns,
-			      .name = r->name,
-			      .subresource = "binding",
-			      .dry_run = dry_run,
-			      .causes = {.arena = r->a}};
+	struct fl_change c = fl_write_change(r, dry_run);
 	if (!fl_change_load(&c)) {
-		fl_respond_status(r, &c.status);
+		fl_write_refuse(r, &c);
 		return;
 	}
-	const char *bound = fl_json_str(fl_json_get(c.old_tree, "spec"), "nodeName");
-	if (fl_str_empty(node) || !fl_str_empty(bound) ||
-	    fl_json_str(fl_json_get(c.old_tree, "metadata"), "deletionTimestamp")) {
-		const char *why =
-		    fl_str_empty(node) ? "target.name: Required value"
-		    : !fl_str_empty(bound)
-			? fl_arena_printf(r->a, "pod %s is already assigned to node \"%s\"", r->name, bound)
-			: fl_arena_printf(r->a, "pod %s is being deleted, cannot be assigned to a host", r->name);
-		struct fl_status st = {
-		    .code = fl_str_empty(node) ? 422 : 409,
-		    .reason = fl_str_empty(node) ? "Invalid" : "Conflict",
+	const char *why = unbindable(r, body, c.old_tree);
+	if (why) {
+		c.status = (struct fl_status){
+		    .code = 409,
+		    .reason = "Conflict",
 		    .message =
 			fl_arena_printf(r->a, "Operation cannot be fulfilled on pods/binding \"%s\": %s", r->name, why),
 		    .kind = "pods/binding",
 		    .name = r->name};
-		fl_respond_status(r, &st);
-		fl_change_deinit(&c);
+		fl_write_refuse(r, &c);
 		return;
 	}
-	struct fl_json *obj = fl_json_clone(r->a, c.old_tree);
-	fl_json_set_str(r->a, fl_json_ensure_object(r->a, obj, "spec"), "nodeName", node);
-	set_condition(r->a, obj, "PodScheduled", "True");
+	struct fl_json *obj = fl_json_clone(r->a, c.old_tree),
+		       *annotations = fl_json_path(body, "metadata", "annotations", NULL);
+	fl_json_set_str(r->a, fl_json_ensure_object(r->a, obj, "spec"), "nodeName",
+			fl_json_str(fl_json_get(body, "target"), "name"));
+	fl_json_each (an, annotations)
+		fl_json_set_str(r->a, fl_json_ensure_object(r->a, fl_json_get(obj, "metadata"), "annotations"), an->key,
+				fl_json_string(an));
 	if (!fl_change_update(&c, obj)) {
-		fl_respond_status(r, &c.status);
-		fl_change_deinit(&c);
+		fl_write_refuse(r, &c);
 		return;
 	}
+	set_condition(r->a, c.obj, "PodScheduled", "True"); // an update keeps the status, so it comes after
 	fl_write_finish(r, &c, FL_STORE_UPDATE, 201, respond_created);
 }
 
@@ -251,28 +308,21 @@ void fl_subresource_finalize(struct fl_request *r)
 	}
 	if (!fl_write_dry_run(r, "UpdateOptions", &dry_run) || !fl_body_object(r, r->kind, &body))
 		return;
-	struct fl_change c = {.s = r->s,
-			      .a = r->a,
-			      .kind = r->kind,
-			      .ns = "",
-			      .name = r->name,
-			      .subresource = "finalize",
-			      .dry_run = dry_run,
-			      .causes = {.arena = r->a}};
+	struct fl_change c = fl_write_change(r, dry_run);
 	if (!fl_change_load(&c)) {
-		fl_respond_status(r, &c.status);
+		fl_write_refuse(r, &c);
 		return;
 	}
-	struct fl_json *obj = fl_json_clone(r->a, c.old_tree);
+	const struct fl_json *meta = fl_json_get(body, "metadata");
+	struct fl_json *obj = fl_json_clone(r->a, c.old_tree), *obj_meta = fl_json_get(obj, "metadata");
 	fl_json_set(r->a, fl_json_ensure_object(r->a, obj, "spec"), "finalizers",
 		    fl_json_clone(r->a, fl_json_path(body, "spec", "finalizers", NULL)));
-	fl_json_set_str(r->a, fl_json_get(obj, "metadata"), "resourceVersion",
-			fl_json_str(fl_json_get(body, "metadata"), "resourceVersion"));
+	fl_json_set_str(r->a, obj_meta, "resourceVersion", fl_json_str(meta, "resourceVersion"));
+	fl_json_set_str(r->a, obj_meta, "name", fl_json_str_or(meta, "name", ""));
 	if (!fl_change_update(&c, obj)) {
-		fl_respond_status(r, &c.status);
-		fl_change_deinit(&c);
+		fl_write_refuse(r, &c);
 		return;
 	}
-	bool gone = fl_change_is_released(c.kind, c.obj);
+	bool gone = !c.unchanged && fl_change_is_released(c.kind, c.obj);
 	fl_write_finish(r, &c, gone ? FL_STORE_DELETE : FL_STORE_UPDATE, 200, NULL);
 }

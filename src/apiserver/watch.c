@@ -5,33 +5,50 @@
 //   start:  no or zero resourceVersion -> the present state as ADDED, then changes
 //           resourceVersion N          -> changes after N; 410 Gone as an ERROR line when N was compacted
 //           sendInitialEvents          -> the present state, a bookmark with k8s.io/initial-events-end, then changes
-//   selectors: an object that begins to match is ADDED, one that ceases to is DELETED
+//   selectors: an object that begins to match is ADDED, one that ceases to is DELETED, as it was when it matched
 //
-// One serialization of an event is shared by every watcher that wants the same form. A watcher whose peer does not read
-// is cut off when FL_WATCH_BUFFER_BYTES wait for it: it reconnects from where it was.
+//       present state -----all sent-----> LIVE  <- each event
+//                                         |  ^
+//                 more than HIGH unsent   v  |  less than LOW unsent
+//                                         BEHIND
+//
+// A watcher whose peer reads slowly is not cut off: it leaves the store's dispatch, and when its peer has caught up
+// goes on from the revision that it has reached, out of the store's memory or log. What waits for one peer is therefore
+// bounded, and so is what the present state costs, which is sent in portions. Only when the log does not reach back
+// that far any more the client is told 410, and a peer that takes nothing at all is disconnected by the HTTP server.
+//
+// One serialization of an event is shared by every watcher that wants the same form, one parsed tree by all selectors.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "api/table.h"
 #include "apiserver/read.h"
 #include "apiserver/respond.h"
 #include "base/clock.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/vec.h"
 
 #define BOOKMARK_MS 30000
+#define HIGH        (1024 * 1024) // unsent bytes of one watcher
+#define LOW         (HIGH / 4)
+#define RESUME_MS   5 // a watcher that is behind is looked at after this time, then less and less often
+#define RESUME_MAX  160
+#define MAX_TIMEOUT (24 * 3600)
 
 struct watcher {
 	struct fl_request *r;
 	struct fl_filter filter;
-	struct fl_store_watch *watch;
-	struct fl_arena scratch;
+	struct fl_store_watch *watch; // NULL while behind
 	uv_timer_t timer;
-	uint64_t deadline_ms, bookmark_ms; // monotonic
-	uint64_t sent_rv;
-	bool bookmarks, columns_sent, closing;
+	uint64_t deadline_ms, bookmark_ms;  // monotonic
+	uint64_t rv;                        // everything up to here was sent, or waits in `present`
+	FL_VEC(struct fl_object *) present; // the state at the start,
+	size_t at;                          // sent up to here
+	bool bookmarks, mark_end;           // mark_end: a bookmark says where the present state ends
+	bool ended;                         // nothing more is sent
+	bool columns_sent;
+	unsigned resume_ms;
 };
 
 static const char *const type_names[] = {"ADDED", "MODIFIED", "DELETED"};
@@ -39,20 +56,38 @@ _Static_assert(FL_COUNT(type_names) == FL_EVENT_TYPE_COUNT, "a name for each eve
 
 static void free_watcher(uv_handle_t *h)
 {
-	struct watcher *w = h->data;
-	fl_arena_deinit(&w->scratch);
-	free(w);
+	free(h->data);
+}
+
+static void drop_present(struct watcher *w)
+{
+	for (; w->at < w->present.n; w->at++)
+		fl_object_put(&w->present.v[w->at]);
+	fl_vec_deinit(&w->present);
+	w->at = 0;
 }
 
 static void on_close(struct fl_http_req *req, void *arg, bool gone)
 {
 	struct watcher *w = arg;
-	w->closing = true;
+	w->ended = true;
+	drop_present(w);
 	fl_store_watch_close(&w->watch);
 	uv_close((uv_handle_t *)&w->timer, free_watcher);
 }
 
-static struct fl_bytes *frame_json(const char *type, const struct fl_object *o)
+// The rest comes with on_close.
+static void finish(struct watcher *w)
+{
+	w->ended = true;
+	fl_store_watch_close(&w->watch);
+	uv_timer_stop(&w->timer);
+	fl_http_end(w->r->http);
+}
+
+// --- lines ---
+
+static struct fl_bytes *line_of_object(const char *type, const struct fl_object *o)
 {
 	char head[48];
 	int n = snprintf(head, sizeof(head), "{\"type\":\"%s\",\"object\":", type);
@@ -63,7 +98,7 @@ static struct fl_bytes *frame_json(const char *type, const struct fl_object *o)
 	return b;
 }
 
-static struct fl_bytes *frame_tree(const char *type, const struct fl_json *object)
+static struct fl_bytes *line_of_tree(const char *type, const struct fl_json *object)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	fl_buf_printf(&b, "{\"type\":\"%s\",\"object\":", type);
@@ -72,104 +107,222 @@ static struct fl_bytes *frame_tree(const char *type, const struct fl_json *objec
 	return fl_bytes_new(b.data, b.len);
 }
 
-static void send_frame(struct watcher *w, struct fl_bytes *frame)
+static struct fl_bytes *line_of(struct watcher *w, const char *type, struct fl_object *o)
 {
-	fl_http_write(w->r->http, frame);
-}
-
-// Sends `o` in the watcher's form. `shared` (may be NULL) keeps the plain form for the next watcher of the same event.
-static void send_object(struct watcher *w, const char *type, struct fl_object *o, struct fl_bytes **shared)
-{
-	struct fl_request *r = w->r;
-	if (!r->kind->stored_as && (r->form == FL_FORM_JSON || r->form == FL_FORM_YAML)) {
-		if (shared && *shared) {
-			send_frame(w, *shared);
-			return;
-		}
-		struct fl_bytes *f = frame_json(type, o);
-		send_frame(w, f);
-		if (shared)
-			*shared = f;
-		else
-			fl_bytes_put(&f);
-		return;
-	}
-	struct fl_json *tree = fl_kind_from_stored(r->kind, &w->scratch, fl_object_tree(o, &w->scratch));
+	const struct fl_request *r = w->r;
+	struct fl_arena *a = &r->s->scratch;
+	if (!r->kind->stored_as && (r->form == FL_FORM_JSON || r->form == FL_FORM_YAML))
+		return line_of_object(type, o);
+	struct fl_json *tree = fl_kind_from_stored(r->kind, a, fl_object_tree(o, a));
 	if (r->form == FL_FORM_TABLE) {
-		struct fl_json *t = fl_table_new(&w->scratch, r->kind, !w->columns_sent);
+		tree = fl_table_of(r, a, tree, !w->columns_sent, fl_real_ns());
 		w->columns_sent = true;
-		fl_json_set_str(&w->scratch, fl_json_ensure_object(&w->scratch, t, "metadata"), "resourceVersion",
-				fl_arena_printf(&w->scratch, "%" PRIu64, o->rv));
-		fl_table_add(&w->scratch, t, r->kind, tree, fl_table_include_of(r), fl_real_ns());
-		tree = t;
 	} else if (r->form == FL_FORM_PARTIAL) {
-		struct fl_json *p = fl_json_new(&w->scratch, FL_JSON_OBJECT);
-		fl_json_set_str(&w->scratch, p, "kind", "PartialObjectMetadata");
-		fl_json_set_str(&w->scratch, p, "apiVersion", "meta.k8s.io/v1");
-		fl_json_set(&w->scratch, p, "metadata", fl_json_clone(&w->scratch, fl_json_get(tree, "metadata")));
-		tree = p;
+		tree = fl_partial_metadata(r, a, tree);
 	}
-	struct fl_bytes *f = frame_tree(type, tree);
-	send_frame(w, f);
-	fl_bytes_put(&f);
+	struct fl_bytes *b = line_of_tree(type, tree);
+	fl_arena_reset(a);
+	return b;
 }
 
-static bool matches(struct watcher *w, const struct fl_object *o)
+static void send_line(struct watcher *w, struct fl_bytes *line)
 {
-	return fl_filter_is_all(&w->filter) ||
-	       fl_filter_matches(&w->filter, &w->scratch, fl_object_tree(o, &w->scratch));
+	fl_http_write(w->r->http, line);
+	fl_bytes_put(&line);
 }
+
+// Which of the event's shared lines fits this watcher; NULL: none.
+static struct fl_bytes **shared_line(const struct watcher *w, struct fl_store_event *e)
+{
+	const struct fl_request *r = w->r;
+	if (r->kind->stored_as || r->form == FL_FORM_TABLE)
+		return NULL;
+	if (r->form != FL_FORM_PARTIAL)
+		return &e->frame[0];
+	return strcmp(r->form_version, "v1") == 0 ? &e->frame[1] : NULL;
+}
+
+// --- selection ---
+
+static const struct fl_json *tree_of(struct fl_apiserver *s, struct fl_object *o)
+{
+	for (unsigned i = 0; i < FL_COUNT(s->trees); i++)
+		if (s->trees[i].of == o)
+			return s->trees[i].tree;
+	struct fl_event_tree *t = &s->trees[s->next_tree++ % FL_COUNT(s->trees)];
+	fl_object_put(&t->of);
+	fl_arena_reset(&t->arena);
+	t->of = fl_object_get(o);
+	t->tree = fl_object_tree(o, &t->arena);
+	return t->tree;
+}
+
+void fl_watch_drop_trees(struct fl_apiserver *s)
+{
+	for (unsigned i = 0; i < FL_COUNT(s->trees); i++) {
+		fl_object_put(&s->trees[i].of);
+		fl_arena_deinit(&s->trees[i].arena);
+	}
+}
+
+// `event`: other watchers will ask for the same object.
+static bool matches(struct watcher *w, struct fl_object *o, bool event)
+{
+	struct fl_arena *a = &w->r->s->scratch;
+	if (fl_filter_is_all(&w->filter))
+		return true;
+	const struct fl_json *tree = event && !w->r->kind->stored_as
+					 ? tree_of(w->r->s, o)
+					 : fl_kind_from_stored(w->r->kind, a, fl_object_tree(o, a));
+	bool yes = fl_filter_matches(&w->filter, a, tree);
+	fl_arena_reset(a);
+	return yes;
+}
+
+// `prev` with the revision of the event that took it out of the selection.
+static struct fl_object *restamped(const struct fl_object *prev, uint64_t rv)
+{
+	static const char key[] = "\"resourceVersion\":\"";
+	// Quotes inside strings are escaped, and metadata stands before everything that a client fills: the first is
+	// it.
+	const char *at = strstr(prev->json, key);
+	size_t head = (size_t)(at - prev->json) + sizeof(key) - 1, digits = strspn(prev->json + head, "0123456789");
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	fl_buf_append(&b, prev->json, head);
+	fl_buf_append(&b, prev->json + head + digits, prev->len - head - digits);
+	return fl_object_new(prev->resource, prev->ns, prev->name, prev->uid, b.data, b.len, (long)head, rv);
+}
+
+// --- bookmarks ---
 
 static void send_bookmark(struct watcher *w, uint64_t rv, bool initial_end)
 {
-	const struct fl_kind *k = w->r->kind;
-	char text[320];
-	bool table = w->r->form == FL_FORM_TABLE, partial = w->r->form == FL_FORM_PARTIAL;
-	int n;
+	const struct fl_request *r = w->r;
+	struct fl_arena *a = &r->s->scratch;
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT), *meta;
+	bool table = r->form == FL_FORM_TABLE, partial = r->form == FL_FORM_PARTIAL;
+	fl_json_set_str(a, o, "kind", table ? "Table" : partial ? "PartialObjectMetadata" : r->kind->kind);
+	fl_json_set_str(a, o, "apiVersion",
+			table || partial ? fl_arena_printf(a, "meta.k8s.io/%s", r->form_version)
+					 : r->kind->api_version);
+	meta = fl_json_set_object(a, o, "metadata");
+	fl_json_set_str(a, meta, "resourceVersion", fl_arena_printf(a, "%" PRIu64, rv));
+	if (!table)
+		fl_json_set(a, meta, "creationTimestamp", fl_json_new(a, FL_JSON_NULL));
+	if (initial_end)
+		fl_json_set_str(a, fl_json_set_object(a, meta, "annotations"), "k8s.io/initial-events-end", "true");
 	if (table) {
-		n = snprintf(text, sizeof(text),
-			     "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/"
-			     "v1\",\"metadata\":{\"resourceVersion\":\"%" PRIu64
-			     "\"},\"columnDefinitions\":null,\"rows\":[]}}\n",
-			     rv);
-	} else {
-		n = snprintf(text, sizeof(text),
-			     "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{"
-			     "\"resourceVersion\":\"%" PRIu64 "\",\"creationTimestamp\":null%s}}}\n",
-			     partial ? "PartialObjectMetadata" : k->kind, partial ? "meta.k8s.io/v1" : k->api_version,
-			     rv, initial_end ? ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" : "");
+		fl_json_set(a, o, "columnDefinitions", fl_json_new(a, FL_JSON_NULL));
+		fl_json_set_array(a, o, "rows");
 	}
-	struct fl_bytes *f = fl_bytes_new(text, (size_t)n);
-	send_frame(w, f);
-	fl_bytes_put(&f);
-	w->sent_rv = rv;
+	send_line(w, line_of_tree("BOOKMARK", o));
+	fl_arena_reset(a);
 	w->bookmark_ms = fl_mono_ms() + BOOKMARK_MS;
+}
+
+// --- from the store to the peer ---
+
+static void on_timer(uv_timer_t *t);
+
+static void arm(struct watcher *w)
+{
+	uint64_t now = fl_mono_ms(), next = w->deadline_ms;
+	if (w->bookmarks && w->bookmark_ms < next)
+		next = w->bookmark_ms;
+	if (!w->watch && now + w->resume_ms < next)
+		next = now + w->resume_ms;
+	uv_timer_start(&w->timer, on_timer, next > now ? next - now : 1, 0);
+}
+
+static bool is_full(const struct watcher *w)
+{
+	return fl_http_unsent(w->r->http) > HIGH;
 }
 
 static void on_event(void *arg, struct fl_store_event *e)
 {
 	struct watcher *w = arg;
-	if (w->closing)
+	if (w->ended)
 		return;
-	bool all = fl_filter_is_all(&w->filter);
-	bool now = e->type != FL_EVENT_DELETED && matches(w, e->obj);
-	bool before = e->type != FL_EVENT_ADDED && (all || matches(w, e->prev ? e->prev : e->obj));
-	if (now || before) {
-		enum fl_event_type type = now ? (before ? FL_EVENT_MODIFIED : FL_EVENT_ADDED) : FL_EVENT_DELETED;
-		send_object(w, type_names[type], e->obj, type == e->type ? &e->frame[0] : NULL);
-		w->sent_rv = e->rv;
+	bool now = e->type != FL_EVENT_DELETED && matches(w, e->obj, true);
+	bool before = e->type != FL_EVENT_ADDED && matches(w, e->prev ? e->prev : e->obj, true);
+	w->rv = e->rv;
+	if (!now && !before)
+		return;
+	enum fl_event_type type = now ? (before ? FL_EVENT_MODIFIED : FL_EVENT_ADDED) : FL_EVENT_DELETED;
+	struct fl_bytes **shared = type == e->type ? shared_line(w, e) : NULL;
+	if (shared) {
+		if (!*shared)
+			*shared = line_of(w, type_names[type], e->obj);
+		fl_http_write(w->r->http, *shared);
+	} else if (type == FL_EVENT_DELETED && e->type != FL_EVENT_DELETED) {
+		AUTO(fl_object_put) struct fl_object *was = restamped(e->prev, e->rv);
+		send_line(w, line_of(w, type_names[type], was));
+	} else {
+		send_line(w, line_of(w, type_names[type], e->obj));
 	}
-	fl_arena_reset(&w->scratch);
-	if (fl_http_unsent(w->r->http) > FL_WATCH_BUFFER_BYTES)
-		fl_http_abort(w->r->http);
+	if (is_full(w)) {
+		fl_store_watch_close(&w->watch);
+		arm(w);
+	}
 }
 
 static void on_end(void *arg, int rc)
 {
 	struct watcher *w = arg;
-	w->watch = NULL;
-	if (!w->closing)
-		fl_http_end(w->r->http);
+	if (w->ended)
+		fl_store_watch_close(&w->watch);
+	else
+		finish(w);
+}
+
+static void send_error(struct watcher *w, const struct fl_status *st)
+{
+	struct fl_arena *a = &w->r->s->scratch;
+	send_line(w, line_of_tree("ERROR", fl_status_tree(a, st)));
+	fl_arena_reset(a);
+	finish(w);
+}
+
+static void go_live(struct watcher *w)
+{
+	const struct fl_request *r = w->r;
+	struct fl_store_watch_opts opts = {.resource = r->kind->resource,
+					   .ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL,
+					   .from_rv = w->rv,
+					   .on_event = on_event,
+					   .on_end = on_end,
+					   .arg = w};
+	struct fl_err err = {0};
+	int rc = fl_store_watch_open(r->s->store, &opts, &w->watch, &err);
+	if (rc == 0)
+		return;
+	bool gone = rc == -ESTALE || rc == -EINVAL; // a revision that never was came from another store
+	struct fl_status st = {
+	    .code = gone ? 410 : 500,
+	    .reason = gone ? "Expired" : "InternalError",
+	    .message = gone ? fl_arena_printf(r->a, "too old resource version: %" PRIu64 " (%" PRIu64 ")", w->rv,
+					      fl_store_compacted(r->s->store))
+			    : fl_arena_strdup(r->a, err.text),
+	};
+	send_error(w, &st);
+}
+
+// Sends what waits of the present state; when all is sent, the watch goes on with events.
+static void pump(struct watcher *w)
+{
+	while (w->at < w->present.n) {
+		if (is_full(w))
+			return;
+		AUTO(fl_object_put) struct fl_object *o = w->present.v[w->at++];
+		if (matches(w, o, false))
+			send_line(w, line_of(w, type_names[FL_EVENT_ADDED], o));
+	}
+	drop_present(w);
+	if (w->mark_end && w->bookmarks)
+		send_bookmark(w, w->rv, true);
+	w->mark_end = false;
+	go_live(w);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -177,116 +330,98 @@ static void on_timer(uv_timer_t *t)
 	struct watcher *w = t->data;
 	uint64_t now = fl_mono_ms();
 	if (now >= w->deadline_ms) {
-		fl_http_end(w->r->http);
+		finish(w);
 		return;
 	}
-	if (w->bookmarks && now >= w->bookmark_ms)
-		send_bookmark(w, fl_store_revision(w->r->s->store), false);
-	uint64_t next = w->bookmarks && w->bookmark_ms < w->deadline_ms ? w->bookmark_ms : w->deadline_ms;
-	uv_timer_start(&w->timer, on_timer, next > now ? next - now : 1, 0);
+	if (!w->watch && fl_http_unsent(w->r->http) < LOW) {
+		w->resume_ms = RESUME_MS;
+		pump(w);
+	} else if (!w->watch && w->resume_ms < RESUME_MAX) {
+		w->resume_ms *= 2;
+	}
+	if (w->ended)
+		return;
+	if (w->bookmarks && now >= w->bookmark_ms && w->watch)
+		send_bookmark(w, fl_store_watch_reached(w->watch), false);
+	else if (now >= w->bookmark_ms)
+		w->bookmark_ms = now + BOOKMARK_MS;
+	arm(w);
 }
 
-static bool send_initial(void *arg, struct fl_object *o)
+// --- the start ---
+
+static bool check_options(struct fl_request *r)
+{
+	static const char *const field = "resourceVersionMatch";
+	const char *match = fl_request_param(r, field);
+	bool initial = fl_request_param(r, "sendInitialEvents") != NULL;
+	struct fl_causes c = {.arena = r->a};
+	if (initial && !fl_streq(match, "NotOlderThan"))
+		fl_cause_add(&c, FL_CAUSE_FORBIDDEN, field, NULL,
+			     "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+	if (!fl_str_empty(match)) {
+		if (!initial)
+			fl_cause_add(
+			    &c, FL_CAUSE_FORBIDDEN, field, NULL,
+			    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+		if (strcmp(match, "NotOlderThan") != 0)
+			fl_cause_add(&c, FL_CAUSE_NOT_SUPPORTED, field, fl_json_new_str(r->a, match),
+				     "supported values: \"NotOlderThan\"");
+		if (!fl_str_empty(fl_request_param(r, "continue")))
+			fl_cause_add(&c, FL_CAUSE_FORBIDDEN, field, NULL,
+				     "resourceVersionMatch is forbidden when continue is provided");
+	}
+	return !c.n || fl_read_invalid_options(r, &c);
+}
+
+static bool keep(void *arg, struct fl_object *o)
 {
 	struct watcher *w = arg;
-	if (matches(w, o))
-		send_object(w, "ADDED", o, NULL);
-	fl_arena_reset(&w->scratch);
+	fl_vec_push(&w->present, fl_object_get(o));
 	return true;
 }
 
-static void send_gone(struct watcher *w, uint64_t from, uint64_t oldest)
+static uint64_t timeout_ms(const struct fl_request *r)
 {
-	struct fl_status st = {
-	    .code = 410,
-	    .reason = "Expired",
-	    .message =
-		fl_arena_printf(&w->scratch, "too old resource version: %" PRIu64 " (%" PRIu64 ")", from, oldest),
-	};
-	struct fl_bytes *f = frame_tree("ERROR", fl_status_tree(&w->scratch, &st));
-	send_frame(w, f);
-	fl_bytes_put(&f);
-}
-
-static bool forbid(struct fl_request *r, const char *detail)
-{
-	struct fl_causes c = {.arena = r->a};
-	fl_cause_add(&c, FL_CAUSE_FORBIDDEN, "resourceVersionMatch", NULL, "%s", detail);
-	struct fl_status st = fl_status_invalid(r->a, "meta.k8s.io", "ListOptions", "", &c);
-	fl_respond_status(r, &st);
-	return false;
-}
-
-static bool check_options(struct fl_request *r, bool initial)
-{
-	const char *match = fl_request_param(r, "resourceVersionMatch");
-	if (initial && (!match || strcmp(match, "NotOlderThan") != 0))
-		return forbid(r, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-	if (!fl_str_empty(match) && !fl_request_param(r, "sendInitialEvents"))
-		return forbid(r, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-	return true;
+	const char *t = fl_request_param(r, "timeoutSeconds");
+	unsigned long long s = 0;
+	if (!t || !fl_parse_u64(t, &s) || s == 0 || s > MAX_TIMEOUT)
+		s = 1800 + fl_random_below(1800); // spread, so that watches do not all come back at once
+	return s * 1000;
 }
 
 void fl_watch_start(struct fl_request *r)
 {
 	bool initial = fl_request_flag(r, "sendInitialEvents");
-	const char *rv_text = fl_request_param(r, "resourceVersion");
-	unsigned long long rv = 0, timeout_s = 0;
-	if (!check_options(r, initial))
+	struct fl_filter filter;
+	uint64_t rv, current = fl_store_revision(r->s->store);
+	if (!check_options(r) || !fl_read_revision(r, &rv) || !fl_filter_parse(r, r->a, &filter))
 		return;
-	if (!fl_str_empty(rv_text) && !fl_parse_u64(rv_text, &rv)) {
-		fl_respond_error(r, 400, "BadRequest",
-				 "invalid resource version: resourceVersion: Invalid value: \"%s\": strconv.ParseUint: "
-				 "parsing \"%s\": invalid syntax",
-				 rv_text, rv_text);
+	if (initial && rv > current) {
+		fl_read_too_large(r, rv);
 		return;
 	}
-	struct fl_filter filter;
-	if (!fl_filter_parse(r, r->a, &filter))
-		return;
-	const char *t = fl_request_param(r, "timeoutSeconds");
-	if (!t || !fl_parse_u64(t, &timeout_s) || timeout_s == 0 || timeout_s > 24 * 3600)
-		timeout_s = 1800 + fl_random_below(1800); // spread, so that watches do not all come back at once
-
 	struct watcher *w = FL_NEW(struct watcher);
-	struct fl_request *kept = fl_arena_alloc(r->a, sizeof(*kept));
-	*kept = *r;
-	w->r = kept;
-	w->filter = filter;
-	w->bookmarks = fl_request_flag(r, "allowWatchBookmarks");
-	w->timer.data = w;
-	uv_timer_init(r->s->loop, &w->timer);
 	uint64_t now = fl_mono_ms();
-	w->deadline_ms = now + timeout_s * 1000;
-	w->bookmark_ms = now + BOOKMARK_MS;
+	*w = (struct watcher){.r = r,
+			      .filter = filter,
+			      .bookmarks = fl_request_flag(r, "allowWatchBookmarks"),
+			      .mark_end = initial,
+			      .resume_ms = RESUME_MS,
+			      .deadline_ms = now + timeout_ms(r),
+			      .bookmark_ms = now + BOOKMARK_MS,
+			      .rv = rv ? rv : current};
+	uv_timer_init(r->s->loop, &w->timer);
+	w->timer.data = w;
 	fl_http_on_close(r->http, on_close, w);
 	fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
-	fl_http_start(r->http, 200, r->form == FL_FORM_JSON ? "application/json" : "application/json;stream=watch");
-
-	const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
-	uint64_t current = fl_store_revision(r->s->store), from = rv;
-	bool with_state = initial || (rv == 0 && !fl_request_param(r, "sendInitialEvents"));
-	if (with_state) {
-		fl_store_list(r->s->store, r->kind->resource, ns, NULL, NULL, send_initial, w);
-		from = current;
-	} else if (rv == 0) {
-		from = current;
+	fl_http_start(r->http, 200, "application/json");
+	if (initial || (rv == 0 && !fl_request_param(r, "sendInitialEvents"))) {
+		const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
+		w->rv = current;
+		fl_store_list(r->s->store, r->kind->resource, ns, NULL, NULL, keep, w);
 	}
-	if (initial && w->bookmarks)
-		send_bookmark(w, current, true);
-	struct fl_store_watch_opts opts = {.resource = r->kind->resource,
-					   .ns = ns,
-					   .from_rv = from < current ? from : current,
-					   .on_event = on_event,
-					   .on_end = on_end,
-					   .arg = w};
-	struct fl_err err = {0};
-	int rc = fl_store_watch_open(r->s->store, &opts, &w->watch, &err);
-	if (rc < 0) {
-		send_gone(w, from, fl_store_compacted(r->s->store));
-		fl_http_end(r->http);
-		return;
-	}
-	uint64_t next = w->bookmarks && w->bookmark_ms < w->deadline_ms ? w->bookmark_ms : w->deadline_ms;
-	uv_timer_start(&w->timer, on_timer, next - now, 0);
+	pump(w);
+	if (!w->ended)
+		arm(w);
 }
