@@ -65,7 +65,6 @@ static int server_start(struct fl_proxy_health *h, fl_http_handler handler, cons
 {
 	struct server *s = FL_NEW(struct server);
 	struct fl_http_server_opts opts = {.handler = handler, .arg = s, .server_name = "proxy"};
-	struct fl_ip any;
 
 	s->health = h;
 	s->port = port;
@@ -78,12 +77,13 @@ static int server_start(struct fl_proxy_health *h, fl_http_handler handler, cons
 	if (ip) {
 		rc = fl_http_server_listen(s->http, ip, port, NULL, err);
 	} else {
-		fl_ip_parse("::", &any);
+		struct fl_ip any = fl_ip_from4(0);
+		struct fl_err ignored;
+
 		rc = fl_http_server_listen(s->http, &any, port, NULL, err);
-		if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL) { // no IPv6 here
-			any = fl_ip_from4(0);
-			rc = fl_http_server_listen(s->http, &any, port, NULL, err);
-		}
+		fl_ip_parse("::", &any);
+		if (rc == 0) // a host without IPv6 has no clients there
+			(void)!fl_http_server_listen(s->http, &any, port, NULL, &ignored);
 	}
 	if (rc < 0) {
 		server_stop(s);
