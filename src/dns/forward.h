@@ -2,31 +2,32 @@
 // Everything that is not ours: asked of upstream servers, kept in a bounded cache for as long as they say.
 //
 //   ask -> cache? -> the same question under way? -> UDP to an upstream (own port and id each) -> truncated? -> TCP ->
-//   next upstream -> give up
+//   next upstream -> once more -> give up
+//
+// A server that fails to answer twice in a row is asked last for a while, so a dead one does not slow every name down.
 #pragma once
 
 #include <uv.h>
 
+#include "dns/upstreams.h"
 #include "dns/wire.h"
-
-#define FL_DNS_MAX_UPSTREAMS 3 // as resolv.conf(5)
 
 struct fl_forwarder;
 
-struct fl_upstream {
-	struct fl_ip ip;
-	uint16_t port;
+struct fl_forwarder_opts {
+	struct fl_upstreams upstreams; // copied
+	unsigned try_ms;               // for the first try of each upstream, twice that for the second; 0 = 1000
 };
 
-// The upstreams of `text` ("ip[:port],..."), or with NULL those of resolv_conf. Addresses in `skip` (our own: a loop)
-// are left out.
-unsigned fl_upstreams_find(const char *text, const char *resolv_conf, const struct fl_ip *skip, unsigned n_skip,
-			   struct fl_upstream ret[static FL_DNS_MAX_UPSTREAMS]);
+struct fl_forwarder *fl_forwarder_new(uv_loop_t *loop, const struct fl_forwarder_opts *o);
+// All that wait are told (NULL) before this returns. Handles close in the loop's next turns.
+void fl_forwarder_free(struct fl_forwarder **f);
 
-struct fl_forwarder *fl_forwarder_new(uv_loop_t *loop, const struct fl_upstream *upstreams, unsigned n);
-void fl_forwarder_free(struct fl_forwarder **f); // no callback runs after it
-
-// `msg`: a whole answer without OPT, TTLs already counted down, its id to be replaced; NULL when no upstream answered.
-// Called at once when cached.
+// Exactly once, perhaps before the ask returns. `msg`: a whole answer without OPT, TTLs counted down, its id to be
+// replaced, its question as long as the one asked; NULL when no upstream could tell. Borrowed for the call.
 typedef void (*fl_forward_done)(void *arg, const uint8_t *msg, size_t len);
-void fl_forwarder_ask(struct fl_forwarder *f, const char *name, uint16_t type, fl_forward_done done, void *arg);
+// Asks for the type of `q` and `name`, in class IN.
+void fl_forwarder_ask(struct fl_forwarder *f, const struct fl_dns_query *q, const char *name, fl_forward_done done,
+		      void *arg);
+size_t fl_forwarder_cached(const struct fl_forwarder *f);  // entries
+size_t fl_forwarder_pending(const struct fl_forwarder *f); // questions under way

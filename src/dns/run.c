@@ -2,6 +2,7 @@
 // The role: sockets first, then three watches that feed the zone, then the registration.
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -12,6 +13,7 @@
 #include "dns/server.h"
 
 #define DEFAULT_TTL_S 5 // CoreDNS' default for cluster names
+#define RESOLV_CONF   "/etc/resolv.conf"
 
 enum feed { FEED_NAMESPACES, FEED_SERVICES, FEED_SLICES, FEED_COUNT };
 
@@ -19,6 +21,8 @@ struct run {
 	struct fl_dns_opts o;
 	uv_loop_t loop;
 	uv_signal_t term, intr;
+	struct fl_ip
+	    own[FL_COUNT(((struct fl_dns_opts *)0)->listen) + FL_COUNT(((struct fl_dns_opts *)0)->cluster_ips)];
 	struct fl_zone *zone;
 	struct fl_forwarder *forwarder;
 	struct fl_dns_server *server;
@@ -30,7 +34,7 @@ struct run {
 
 static bool is_synced(void *arg)
 {
-	struct run *run = arg;
+	const struct run *run = arg;
 	for (unsigned i = 0; i < FEED_COUNT; i++)
 		if (!run->informer[i] || !fl_informer_synced(run->informer[i]))
 			return false;
@@ -39,24 +43,30 @@ static bool is_synced(void *arg)
 
 static void on_namespace(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
-	fl_zone_set_namespace(((struct run *)arg)->zone, (now ? now : old)->name, now != NULL);
+	struct run *run = arg;
+	fl_zone_set_namespace(run->zone, (now ? now : old)->name, now != NULL);
 }
 
 static void on_service(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
+	struct run *run = arg;
 	const struct fl_object *o = now ? now : old;
-	fl_zone_set_service(((struct run *)arg)->zone, o->ns, o->name, now);
+	fl_zone_set_service(run->zone, o->ns, o->name, now);
+	if (!now && run->registration)
+		fl_dns_registration_gone(run->registration, o->ns, o->name);
 }
 
 static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
+	struct run *run = arg;
 	const struct fl_object *o = now ? now : old;
-	fl_zone_set_slice(((struct run *)arg)->zone, o->ns, o->name, now);
+	fl_zone_set_slice(run->zone, o->ns, o->name, now);
+	if (!now && run->registration)
+		fl_dns_registration_gone(run->registration, o->ns, o->name);
 }
 
-static void on_signal(uv_signal_t *h, int signum)
+static void stop(struct run *run)
 {
-	struct run *run = h->data;
 	if (run->stopping)
 		return;
 	run->stopping = true;
@@ -70,31 +80,41 @@ static void on_signal(uv_signal_t *h, int signum)
 	uv_close((uv_handle_t *)&run->intr, NULL);
 }
 
-static int start(struct run *run, struct fl_err *err)
+static void on_signal(uv_signal_t *h, int signum)
 {
-	struct fl_upstream up[FL_DNS_MAX_UPSTREAMS];
-	struct fl_ip own[6];
+	stop(h->data);
+}
+
+static int start_serving(struct run *run, struct fl_err *err)
+{
+	const struct fl_dns_opts *o = &run->o;
+	struct fl_forwarder_opts f = {0};
+	struct fl_zone_opts z = {.domain = o->domain,
+				 .ttl_s = o->ttl_s,
+				 .serial = (uint32_t)time(NULL), // so that it grows over restarts, too
+				 .n_dns_ips = o->n_cluster_ips};
+	struct fl_dns_server_opts s = {.dns = o, .is_synced = is_synced, .arg = run};
 	unsigned n_own = 0;
-	for (unsigned i = 0; i < run->o.n_listen; i++)
-		own[n_own++] = run->o.listen[i];
-	for (unsigned i = 0; i < run->o.n_cluster_ips; i++)
-		own[n_own++] = run->o.cluster_ips[i];
-	unsigned n = fl_upstreams_find(run->o.upstream, "/etc/resolv.conf", own, n_own, up);
-	run->forwarder = fl_forwarder_new(&run->loop, up, n);
-	struct fl_zone_opts z = {.domain = run->o.domain, .ttl_s = run->o.ttl_s, .n_dns_ips = run->o.n_cluster_ips};
-	for (unsigned i = 0; i < run->o.n_cluster_ips; i++)
-		z.dns_ips[i] = run->o.cluster_ips[i];
-	run->zone = fl_zone_new(&z);
-	struct fl_dns_server_opts s = {
-	    .dns = &run->o, .zone = run->zone, .forwarder = run->forwarder, .is_synced = is_synced, .arg = run};
-	int rc = fl_dns_server_new(&run->loop, &s, &run->server, err);
+	for (unsigned i = 0; i < o->n_listen; i++)
+		run->own[n_own++] = o->listen[i];
+	for (unsigned i = 0; i < o->n_cluster_ips; i++)
+		z.dns_ips[i] = run->own[n_own++] = o->cluster_ips[i];
+	int rc = fl_upstreams_init(&f.upstreams, o->upstream, RESOLV_CONF, run->own, n_own, err);
+	if (rc == 0)
+		rc = fl_zone_new(&z, &run->zone, err);
 	if (rc < 0)
 		return rc;
-	struct fl_kubeconfig cfg = {0};
-	rc = fl_kubeconfig_load(run->o.kubeconfig, NULL, &cfg, err);
-	if (rc == 0)
-		rc = fl_client_new(&run->loop, &cfg, "fairlead-dns", &run->client, err);
-	fl_kubeconfig_deinit(&cfg);
+	if (!f.upstreams.n)
+		fl_warn("no upstream DNS server is known: names outside %s get SERVFAIL source=%s", o->domain,
+			o->upstream ? "--upstream-dns" : RESOLV_CONF);
+	run->forwarder = fl_forwarder_new(&run->loop, &f);
+	s.zone = run->zone;
+	s.forwarder = run->forwarder;
+	return fl_dns_server_new(&run->loop, &s, &run->server, err);
+}
+
+static int start_feeding(struct run *run, struct fl_err *err)
+{
 	static const struct {
 		const struct fl_gvr *gvr;
 		void (*on_change)(void *arg, const struct fl_object *old, const struct fl_object *now);
@@ -103,11 +123,16 @@ static int start(struct run *run, struct fl_err *err)
 	    [FEED_SERVICES] = {&fl_gvr_services, on_service},
 	    [FEED_SLICES] = {&fl_gvr_endpointslices, on_slice},
 	};
-	for (unsigned i = 0; rc == 0 && i < FEED_COUNT; i++)
-		rc = fl_informer_start(
-		    run->client,
-		    &(struct fl_informer_opts){.gvr = feeds[i].gvr, .on_change = feeds[i].on_change, .arg = run},
-		    &run->informer[i], err);
+	struct fl_kubeconfig cfg = {0};
+	int rc = fl_kubeconfig_load(run->o.kubeconfig, NULL, &cfg, err);
+	if (rc == 0)
+		rc = fl_client_new(&run->loop, &cfg, "fairlead-dns", &run->client, err);
+	fl_kubeconfig_deinit(&cfg);
+	for (unsigned i = 0; rc == 0 && i < FEED_COUNT; i++) {
+		struct fl_informer_opts opts = {.gvr = feeds[i].gvr, .on_change = feeds[i].on_change, .arg = run};
+		opts.metadata_only = i == FEED_NAMESPACES;
+		rc = fl_informer_start(run->client, &opts, &run->informer[i], err);
+	}
 	if (rc == 0)
 		run->registration = fl_dns_register(run->client, &run->o);
 	return rc;
@@ -124,9 +149,11 @@ int fl_dns_run(const struct fl_dns_opts *opts, struct fl_err *err)
 	run.term.data = run.intr.data = &run;
 	uv_signal_start(&run.term, on_signal, SIGTERM);
 	uv_signal_start(&run.intr, on_signal, SIGINT);
-	int rc = start(&run, err);
+	int rc = start_serving(&run, err);
+	if (rc == 0)
+		rc = start_feeding(&run, err);
 	if (rc < 0)
-		on_signal(&run.term, SIGTERM);
+		stop(&run);
 	uv_run(&run.loop, UV_RUN_DEFAULT);
 	fl_zone_free(&run.zone);
 	uv_loop_close(&run.loop);

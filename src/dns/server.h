@@ -12,24 +12,33 @@
 struct fl_dns_server;
 
 struct fl_dns_server_opts {
-	const struct fl_dns_opts *dns; // listen, port, clients
+	const struct fl_dns_opts *dns; // listen, port, clients, ttl_s; not copied
 	struct fl_zone *zone;
 	struct fl_forwarder *forwarder;
-	bool (*is_synced)(
-	    void *arg); // until then names of ours are answered with SERVFAIL, so that nobody caches an NXDOMAIN
+	// Until it says so, names of ours are answered with SERVFAIL, so that nobody keeps an NXDOMAIN.
+	bool (*is_synced)(void *arg);
 	void *arg;
 };
 
+// On failure the loop must still be run, so that what was opened closes.
 FL_WUR int fl_dns_server_new(uv_loop_t *loop, const struct fl_dns_server_opts *o, struct fl_dns_server **ret,
 			     struct fl_err *err);
 uint16_t fl_dns_server_port(const struct fl_dns_server *s); // in use, where port 0 was asked for
+// Answers nobody any more. Memory goes when its handles have closed (turns of the loop) and the forwarder has told
+// about every question, as it does at the latest when it is freed. Zone and forwarder are not used after this.
 void fl_dns_server_free(struct fl_dns_server **s);
 
-// One message in, one out: the whole of what the sockets do but forwarding. Returns the answer's length; 0: no answer
-// is due; -1: forward it, *ret_target (may be "") being the name whose addresses are wanted behind a CNAME. `out` holds
-// FL_DNS_TCP_MAX bytes; `tcp` lifts the size bound.
-long fl_dns_respond(struct fl_zone *zone, bool synced, bool allowed, const uint8_t *in, size_t len, bool tcp,
-		    struct fl_dns_query *ret_query, uint8_t *out, char ret_target[static FL_DNS_NAME_MAX]);
-// The answer to `q` made of what an upstream said (NULL: SERVFAIL). With a CNAME in front where `alias` is not NULL.
-size_t fl_dns_relay(const struct fl_dns_query *q, const uint8_t *question, const char *alias, uint32_t ttl_s,
-		    const uint8_t *msg, size_t len, bool tcp, uint8_t *out);
+// What came and what became of it, since the start.
+enum fl_dns_counter {
+	FL_DNS_COUNT_UDP,        // queries by UDP
+	FL_DNS_COUNT_TCP,        // queries by TCP
+	FL_DNS_COUNT_ANSWERED,   // from the zone, or with an error of the query's own
+	FL_DNS_COUNT_FORWARDED,  // handed to the forwarder
+	FL_DNS_COUNT_UNANSWERED, // of these: no upstream could tell
+	FL_DNS_COUNT_REFUSED,    // names of others, asked by strangers
+	FL_DNS_COUNT_MALFORMED,  // not even an answer was due
+	FL_DNS_COUNT_UNSENT,     // answers that the socket did not take
+	FL_DNS_COUNT_TCP_CLOSED, // idle TCP clients that made room for others
+	FL_DNS_COUNTER_COUNT,
+};
+uint64_t fl_dns_server_count(const struct fl_dns_server *s, enum fl_dns_counter c);

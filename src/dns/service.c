@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dns/service.h"
 
-#include <ctype.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/str.h"
 
-static void lower_copy(char *to, size_t size, const char *from)
+static void lower(char *s)
 {
-	size_t n = 0;
-	for (; from[n] && n + 1 < size; n++)
-		to[n] = (char)tolower((unsigned char)from[n]);
-	to[n] = 0;
+	for (; *s; s++)
+		*s = (char)(*s >= 'A' && *s <= 'Z' ? *s + 32 : *s);
 }
 
 static void free_ports(struct fl_dns_port *ports, unsigned n)
@@ -26,21 +23,29 @@ static void free_ports(struct fl_dns_port *ports, unsigned n)
 static struct fl_dns_port *read_ports(const struct fl_json *list, unsigned *ret_n)
 {
 	unsigned n = 0;
-	struct fl_dns_port *ports = fl_calloc(fl_json_count(list) + 1, sizeof(*ports));
+	fl_json_each (p, list)
+		n += !fl_str_empty(fl_json_str(p, "name"));
+	struct fl_dns_port *ports = n ? fl_calloc(n, sizeof(*ports)) : NULL;
+	n = 0;
 	fl_json_each (p, list) {
-		ports[n].name = fl_strdup(fl_json_str_or(p, "name", ""));
-		lower_copy(ports[n].protocol, sizeof(ports[n].protocol), fl_json_str_or(p, "protocol", "TCP"));
-		ports[n++].port = (uint16_t)fl_json_int(p, "port", 0);
+		const char *name = fl_json_str(p, "name"), *protocol = fl_json_str_or(p, "protocol", "TCP");
+		int64_t port = fl_json_int(p, "port", 0);
+		if (fl_str_empty(name) || port < 1 || port > 65535 || strlen(protocol) >= sizeof(ports->protocol))
+			continue;
+		ports[n].name = fl_strdup(name);
+		strcpy(ports[n].protocol, protocol);
+		lower(ports[n].name);
+		lower(ports[n].protocol);
+		ports[n++].port = (uint16_t)port;
 	}
 	*ret_n = n;
 	return ports;
 }
 
-struct fl_dns_service *fl_dns_service_new(const char *ns, const char *name)
+struct fl_dns_service *fl_dns_service_new(const char *name)
 {
-	struct fl_dns_service *s = FL_NEW(struct fl_dns_service);
-	s->ns = fl_strdup(ns);
-	s->name = fl_strdup(name);
+	struct fl_dns_service *s = fl_calloc(1, sizeof(*s) + strlen(name) + 1);
+	strcpy(s->name, name);
 	return s;
 }
 
@@ -51,16 +56,25 @@ static void clear(struct fl_dns_service *s)
 	s->ports = NULL;
 	s->external_name = NULL;
 	s->n_ports = s->n_ips = 0;
-	s->exists = s->publish_not_ready = false;
+	s->exists = s->publish_not_ready = s->addresses_known = false;
 }
 
 void fl_dns_service_free(struct fl_dns_service *s)
 {
 	clear(s);
 	fl_vec_deinit(&s->slices);
-	free(s->ns);
-	free(s->name);
+	fl_vec_deinit(&s->addresses);
 	free(s);
+}
+
+static char *read_external_name(const struct fl_json *spec)
+{
+	AUTO_FREE char *name = fl_strdup(fl_json_str_or(spec, "externalName", ""));
+	size_t n = strlen(name);
+	lower(name);
+	if (n && name[n - 1] == '.')
+		name[n - 1] = 0;
+	return fl_dns_name_wire_len(name) > 1 ? TAKE_PTR(name) : NULL;
 }
 
 void fl_dns_service_set(struct fl_dns_service *s, const struct fl_object *obj)
@@ -73,18 +87,13 @@ void fl_dns_service_set(struct fl_dns_service *s, const struct fl_object *obj)
 	const char *ip = fl_json_str(spec, "clusterIP");
 	s->exists = true;
 	s->publish_not_ready = fl_json_bool(spec, "publishNotReadyAddresses", false);
-	s->ports = read_ports(fl_json_get(spec, "ports"), &s->n_ports);
 	if (fl_streq(fl_json_str(spec, "type"), "ExternalName")) {
-		char name[256];
-		lower_copy(name, sizeof(name), fl_json_str_or(spec, "externalName", ""));
-		size_t n = strlen(name);
-		if (n && name[n - 1] == '.')
-			name[n - 1] = 0;
 		s->type = FL_DNS_EXTERNAL_NAME;
-		s->external_name = fl_strdup(name);
+		s->external_name = read_external_name(spec);
 		return;
 	}
 	s->type = fl_streq(ip, "None") ? FL_DNS_HEADLESS : FL_DNS_CLUSTER_IP;
+	s->ports = read_ports(fl_json_get(spec, "ports"), &s->n_ports);
 	fl_json_each (j, fl_json_get(spec, "clusterIPs"))
 		if (s->n_ips < FL_COUNT(s->ips) && fl_json_string(j) &&
 		    fl_ip_parse(fl_json_string(j), &s->ips[s->n_ips]))
@@ -93,8 +102,16 @@ void fl_dns_service_set(struct fl_dns_service *s, const struct fl_object *obj)
 		s->n_ips = 1;
 }
 
+void fl_dns_service_add_slice(struct fl_dns_service *s, struct fl_dns_slice *slice)
+{
+	s->addresses_known = false;
+	fl_vec_reserve(&s->slices, s->slices.n + 1); // most have one: no room to spare
+	fl_vec_push(&s->slices, slice);
+}
+
 void fl_dns_service_remove_slice(struct fl_dns_service *s, const struct fl_dns_slice *slice)
 {
+	s->addresses_known = false;
 	for (size_t i = 0; i < s->slices.n; i++)
 		if (s->slices.v[i] == slice) {
 			fl_vec_remove(&s->slices, i);
@@ -102,13 +119,29 @@ void fl_dns_service_remove_slice(struct fl_dns_service *s, const struct fl_dns_s
 		}
 }
 
-static char *dashed(const char *ip)
+static int compare_ips(const void *a, const void *b)
 {
-	char *s = fl_strdup(ip);
-	for (char *p = s; *p; p++)
-		if (*p == '.' || *p == ':')
-			*p = '-';
-	return s;
+	return fl_ip_cmp(a, b);
+}
+
+void fl_dns_service_know_addresses(struct fl_dns_service *s)
+{
+	if (s->addresses_known)
+		return;
+	s->addresses_known = true;
+	fl_vec_deinit(&s->addresses);
+	for (size_t k = 0; k < s->slices.n; k++)
+		for (unsigned i = 0; i < s->slices.v[k]->n_endpoints; i++)
+			if (fl_dns_endpoint_is_served(s, &s->slices.v[k]->endpoints[i]))
+				fl_vec_push(&s->addresses, s->slices.v[k]->endpoints[i].ip);
+	if (!s->addresses.n)
+		return;
+	qsort(s->addresses.v, s->addresses.n, sizeof(*s->addresses.v), compare_ips);
+	size_t n = 1;
+	for (size_t i = 1; i < s->addresses.n; i++) // an address may stand in two slices
+		if (!fl_ip_equal(&s->addresses.v[i], &s->addresses.v[n - 1]))
+			s->addresses.v[n++] = s->addresses.v[i];
+	s->addresses.n = n;
 }
 
 struct fl_dns_slice *fl_dns_slice_new(const struct fl_object *obj)
@@ -129,8 +162,11 @@ struct fl_dns_slice *fl_dns_slice_new(const struct fl_object *obj)
 		struct fl_dns_endpoint *ep = &s->endpoints[s->n_endpoints];
 		if (!ip || !fl_ip_parse(ip, &ep->ip))
 			continue;
-		ep->ready = fl_json_bool(fl_json_get(e, "conditions"), "ready", true);
-		ep->hostname = fl_str_empty(hostname) ? dashed(ip) : fl_strdup(hostname);
+		ep->ready = fl_json_bool(fl_json_get(e, "conditions"), "ready", true); // unknown counts as ready
+		if (!fl_str_empty(hostname)) {
+			ep->hostname = fl_strdup(hostname);
+			lower(ep->hostname);
+		}
 		s->n_endpoints++;
 	}
 	return s;
@@ -146,4 +182,31 @@ void fl_dns_slice_free(struct fl_dns_slice *s)
 	free_ports(s->ports, s->n_ports);
 	free(s->service);
 	free(s);
+}
+
+const char *fl_dns_endpoint_label(const struct fl_dns_endpoint *e, char buf[static FL_IP_STRLEN])
+{
+	if (e->hostname)
+		return e->hostname;
+	fl_ip_format(&e->ip, buf);
+	for (char *p = buf; *p; p++)
+		if (*p == '.' || *p == ':')
+			*p = '-';
+	return buf;
+}
+
+bool fl_dns_parse_dashed(const char *label, struct fl_ip *ret)
+{
+	static const char separators[] = {'.', ':'};
+	char text[64];
+	size_t n = strlen(label);
+	if (n >= sizeof(text) || strspn(label, "0123456789abcdef-") != n)
+		return false;
+	for (unsigned k = 0; k < FL_COUNT(separators); k++) {
+		for (size_t i = 0; i <= n; i++)
+			text[i] = (char)(label[i] == '-' ? separators[k] : label[i]);
+		if (fl_ip_parse(text, ret))
+			return true;
+	}
+	return false;
 }
