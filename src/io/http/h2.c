@@ -272,8 +272,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 	if (!r || r->q.bytes < n) // cut since the frame was made
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	fl_conn_put(c, head, 9);
-	while (n) {
-		struct fl_piece *p = fl_outq_first(&r->q);
+	for (struct fl_piece *p; n && (p = fl_outq_first(&r->q));) {
 		size_t part = p->bytes->len - p->off < n ? p->bytes->len - p->off : n;
 		fl_conn_put(c, p->bytes->data + p->off, part);
 		fl_req_consume(r, part);

@@ -55,6 +55,8 @@ int fl_http_server_new(uv_loop_t *loop, const struct fl_http_server_opts *opts, 
 	s->loop = loop;
 	s->opts = *opts;
 	fill_limits(&s->opts.limits);
+	if (!s->opts.server_name)
+		s->opts.server_name = "http";
 	s->refs = 1;
 	if (opts->tls && SSL_CTX_up_ref(opts->tls))
 		s->tls = opts->tls;
@@ -335,7 +337,7 @@ int fl_http_server_listen(struct fl_http_server *s, const struct fl_ip *ip, uint
 	}
 	start_handles(s);
 	s->n_open_listeners++;
-	uint16_t bound;
+	uint16_t bound = 0;
 	rc = start_listening(l, ip, port, &bound);
 	if (rc < 0) {
 		uv_close((uv_handle_t *)&l->tcp, listener_closed);

@@ -2,8 +2,11 @@
 // Handshakes with our server: who a client proves to be, and which handshakes are refused.
 #include "http_fixture.h"
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+
+#include "io/http/conn.h"
 
 static void expect_user(const struct fl_pki_cert *cert, const char *want)
 {
@@ -71,6 +74,80 @@ static void an_expired_certificate_ends_the_handshake(void **state)
 	AUTO_FREE char *pem = expired_pem();
 	struct fl_pki_cert old = {.cert_pem = pem, .key_pem = pki.admin.key_pem};
 	expect_user(&old, NULL);
+}
+
+// A TLS client of our own: GET /keep with the session of an earlier one, if any. Returns its session.
+static SSL_SESSION *keep_with_session(struct fixture *f, SSL_CTX *ctx, SSL_SESSION *old, struct raw *w)
+{
+	SSL *ssl = SSL_new(ctx);
+	BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+	SSL_set_bio(ssl, in, out);
+	SSL_set_connect_state(ssl);
+	if (old)
+		assert_int_equal(SSL_set_session(ssl, old), 1);
+	raw_open(f, w);
+	unsigned kept = f->n_kept;
+	static const char get[] = "GET /keep HTTP/1.1\r\nHost: x\r\n\r\n";
+	bool written = false;
+	size_t seen = 0;
+	while ((f->n_kept == kept || !SSL_SESSION_is_resumable(SSL_get0_session(ssl))) && !w->eof) {
+		char buf[4096];
+		if (w->in.len > seen)
+			BIO_write(in, w->in.data + seen, (int)(w->in.len - seen));
+		seen = w->in.len;
+		if (SSL_do_handshake(ssl) == 1) {
+			SSL_read(ssl, buf, sizeof(buf)); // takes the ticket in
+			if (!written)
+				written = SSL_write(ssl, get, sizeof(get) - 1) == (int)sizeof(get) - 1;
+		}
+		for (int n; (n = BIO_read(out, buf, sizeof(buf))) > 0;)
+			raw_send_n(w, buf, (size_t)n);
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+	}
+	SSL_SESSION *session = SSL_get1_session(ssl);
+	SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); // a session is dropped without
+	SSL_free(ssl);
+	ERR_clear_error();
+	return session;
+}
+
+static void a_resumed_session_keeps_its_identity(void **state)
+{
+	struct fixture f;
+	struct raw w = {0};
+	setup_with(&f, true, NULL);
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	BIO *c = BIO_new_mem_buf(pki.admin.cert_pem, -1), *k = BIO_new_mem_buf(pki.admin.key_pem, -1);
+	X509 *cert = PEM_read_bio_X509(c, NULL, NULL, NULL);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(k, NULL, NULL, NULL);
+	assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+	SSL_SESSION *session = NULL;
+	for (unsigned i = 0; i < 3; i++) {
+		if (i == 2) { // other ticket keys: a full handshake again
+			SSL_CTX *other = server_ctx(false);
+			fl_http_server_set_tls(f.server, other);
+			SSL_CTX_free(other);
+		}
+		SSL_SESSION *next = keep_with_session(&f, ctx, session, &w);
+		SSL_SESSION_free(session);
+		session = next;
+		assert_int_equal(f.n_kept, i + 1);
+		struct fl_http_req *r = f.kept[i];
+		assert_string_equal(fl_http_identity(r)->user, "admin");
+		assert_int_equal(fl_http_identity(r)->n_groups, 2);
+		assert_string_equal(fl_http_identity(r)->groups[1], "team-a");
+		assert_int_equal(SSL_session_reused(r->conn->ssl), i == 1);
+		fl_http_abort(r);
+		raw_close(&f, &w);
+	}
+	SSL_SESSION_free(session);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	BIO_free(c);
+	BIO_free(k);
+	SSL_CTX_free(ctx);
+	teardown(&f);
 }
 
 static void a_certificate_can_be_required(void **state)
@@ -166,6 +243,7 @@ int main(void)
 	    cmocka_unit_test(a_foreign_certificate_ends_the_handshake),
 	    cmocka_unit_test(a_server_certificate_is_no_client_certificate),
 	    cmocka_unit_test(an_expired_certificate_ends_the_handshake),
+	    cmocka_unit_test(a_resumed_session_keeps_its_identity),
 	    cmocka_unit_test(a_certificate_can_be_required),
 	    cmocka_unit_test(the_client_checks_the_server),
 	    cmocka_unit_test(plain_text_to_a_tls_port_is_told_so),
