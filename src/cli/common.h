@@ -11,8 +11,10 @@ int fl_cli_parse(int argc, char **argv, struct fl_options *ret);
 int fl_cli_end(int rc, const struct fl_err *err);
 
 FL_WUR int fl_cli_enter_netns(const char *path, struct fl_err *err); // NULL: stays
-char *fl_cli_port_file(const struct fl_options *o);                  // free() it
-char *fl_cli_run_dir(const struct fl_options *o);                    // free() it
+// Repairs the store if the options ask for it, one line a finding.
+FL_WUR int fl_cli_repair(const struct fl_options *o, struct fl_err *err);
+char *fl_cli_port_file(const struct fl_options *o); // free() it
+char *fl_cli_run_dir(const struct fl_options *o);   // free() it
 
 // The options of the running `up`, for `down` and `reset`: <data-dir>/up.options, one argument a line.
 FL_WUR int fl_cli_save_options(const struct fl_options *o, struct fl_err *err);

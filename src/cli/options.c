@@ -13,7 +13,7 @@
 #include "base/vec.h"
 #include "io/netlink.h"
 
-enum kind { TEXT, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
+enum kind { FLAG, TEXT, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
 
 struct option {
 	const char *name, *value, *help;
@@ -49,6 +49,8 @@ static const struct option options[] = {
     {"kubelet-port", "PORT", "of the node's HTTPS endpoint (default 10250; 0 picks one)", PORT, AT(kubelet_port), 0, 0},
     {"proxy-metrics", "IP:PORT", "of the proxy (default off)", TEXT, AT(metrics_listen), 0, 0},
     {"proxy-healthz", "IP:PORT", "of the proxy (default off)", TEXT, AT(healthz_listen), 0, 0},
+    {"repair", NULL, "drop what is damaged in the store, name it, keep the rest (up, apiserver)", FLAG, AT(repair), 0,
+     0},
     {"log-level", "LEVEL", "debug, info (default), warn, error", TEXT, AT(log_level), 0, 0},
 };
 
@@ -127,6 +129,12 @@ static int parse_value(struct fl_options *o, const struct option *opt, const cha
 	}
 	if (opt->kind == LISTEN)
 		return parse_listen(o, value, err);
+	if (opt->kind == FLAG) {
+		if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+			return fl_err_set(err, -EINVAL, "--%s %s: expected true or false", opt->name, value);
+		*(bool *)at(o, opt->at) = value[0] == 't';
+		return 0;
+	}
 	AUTO_FREE char *copy = fl_strdup(value);
 	if (opt->kind == PORT) {
 		if (parse_port(value, at(o, opt->at)))
@@ -210,6 +218,10 @@ int fl_options_parse(int argc, char *const *argv, struct fl_options *ret, struct
 				opt = &options[k];
 		if (!opt)
 			return fl_err_set(err, -EINVAL, "unknown option %.*s", (int)n + 2, arg);
+		if (opt->kind == FLAG && arg[n + 2] != '=') {
+			*(bool *)at(&o, opt->at) = true;
+			continue;
+		}
 		const char *value = arg[n + 2] == '=' ? arg + n + 3 : i + 1 < argc ? argv[++i] : NULL;
 		if (!value)
 			return fl_err_set(err, -EINVAL, "--%s wants a value", opt->name);
@@ -273,6 +285,10 @@ char **fl_options_to_argv(const struct fl_options *o)
 		unsigned n = opt->count_at ? *(unsigned *)at(o, opt->count_at) : 1;
 		char text[FL_CIDR_STRLEN];
 		switch (opt->kind) {
+		case FLAG:
+			if (*(bool *)at(o, opt->at))
+				add(&v, opt->name, fl_strdup("true"));
+			break;
 		case TEXT:
 		case LISTEN:
 			if (*(char **)at(o, opt->at))
@@ -319,7 +335,8 @@ void fl_options_print_help(const char *verb)
 	printf("usage: fairlead %s [--option=value ...]\n\n", verb);
 	for (size_t i = 0; i < FL_COUNT(options); i++) {
 		char left[64];
-		snprintf(left, sizeof(left), "--%s=%s", options[i].name, options[i].value);
+		const char *value = options[i].value;
+		snprintf(left, sizeof(left), "--%s%s%s", options[i].name, value ? "=" : "", value ? value : "");
 		printf("  %-34s %s\n", left, options[i].help);
 	}
 }

@@ -76,7 +76,8 @@ static int run_apiserver(const struct fl_options *o, struct fl_err *err)
 	    .node_port_low = o->node_port_low,
 	    .node_port_high = o->node_port_high,
 	};
-	return fl_apiserver_run(&a, err);
+	int rc = fl_cli_repair(o, err);
+	return rc < 0 ? rc : fl_apiserver_run(&a, err);
 }
 
 static int run_controllers(const struct fl_options *o, struct fl_err *err)

@@ -92,8 +92,11 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 	struct fl_options *o = &up->o;
 	AUTO_CLOSE int lock = -1;
 	int rc = fl_cli_enter_netns(o->netns, err);
-	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 || (rc = fl_options_resolve(o, err)) < 0 ||
-	    (rc = fl_cli_save_options(o, err)) < 0 || (rc = ensure_pki(o, err)) < 0)
+	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 || (rc = fl_cli_repair(o, err)) < 0)
+		return rc;
+	o->repair = false; // done; what is damaged later is for somebody to decide anew
+	if ((rc = fl_options_resolve(o, err)) < 0 || (rc = fl_cli_save_options(o, err)) < 0 ||
+	    (rc = ensure_pki(o, err)) < 0)
 		return rc;
 	for (unsigned i = 0; i < FL_COUNT(role_names); i++)
 		up->roles[i] = (struct fl_supervised){.name = role_names[i], .argv = role_argv(o, role_names[i])};

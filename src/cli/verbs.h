@@ -16,5 +16,7 @@ int fl_verb_controllers(int argc, char **argv);
 int fl_verb_proxy(int argc, char **argv);
 int fl_verb_dns(int argc, char **argv);
 int fl_verb_node(int argc, char **argv);
+int fl_verb_backup(int argc, char **argv);
+int fl_verb_restore(int argc, char **argv);
 int fl_verb_exec(int argc, char **argv);
 int fl_verb_version(int argc, char **argv);
