@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
-flags=(-std=gnu17 -D_GNU_SOURCE -Isrc -I.)
+flags=(-std=gnu17 -D_GNU_SOURCE -Isrc -I. -I/usr/share/include)
 # shellcheck disable=SC2207
 flags+=($(pkg-config --cflags libuv libnghttp2 openssl libcurl sqlite3 yaml-0.1 libmnl))
 mapfile -t sources < <(git ls-files 'src/*.c' 'cmd/*.c' 'images/*.c')
