@@ -42,6 +42,9 @@ struct fl_store {
 	struct fl_store_watch *past, **past_tail; // to be given past events, first come first served
 	size_t n_watches, n_behind;               // n_behind: not live yet
 
+	int64_t (*real_ns)(void);
+	int64_t epoch_ns; // wall clock at open less monotonic clock: the store's time does not jump while it is open
+
 	// Upkeep.
 	unsigned log_events, log_keep_ms;
 	struct fl_store_sample samples[FL_STORE_SAMPLES]; // ring: what the revision was when
@@ -69,7 +72,7 @@ uint64_t fl_store_watch_oldest(const struct fl_store *s); // revision that the s
 
 // Called by a timer; tests call it with times of their own. Starts a sweep for expired objects, at most one a minute,
 // and decides how far the log may be compacted.
-void fl_store_upkeep(struct fl_store *s, uint64_t mono_ms, int64_t real_ns);
+void fl_store_upkeep(struct fl_store *s, uint64_t mono_ms);
 bool fl_store_sweep_run(struct fl_store *s);       // next bounded part of the sweep; true: more to do at once
 void fl_store_compact_if_long(struct fl_store *s); // after each commit: the bound on events
 void fl_store_sweep_end(struct fl_store *s);

@@ -136,6 +136,12 @@ static void on_failed(void *arg, struct fl_engine_write *list, int rc, const str
 	}
 }
 
+// In the store's time, which runs evenly.
+static int64_t expiry(const struct fl_store *s, int64_t ttl_ns)
+{
+	return s->epoch_ns + (int64_t)fl_mono_ns() + (ttl_ns < FL_STORE_MAX_TTL_NS ? ttl_ns : FL_STORE_MAX_TTL_NS);
+}
+
 int fl_store_submit(struct fl_store *s, const struct fl_store_write *w, fl_store_done done, void *arg,
 		    struct fl_err *err)
 {
@@ -162,7 +168,7 @@ int fl_store_submit(struct fl_store *s, const struct fl_store_write *w, fl_store
 	uint64_t rev = s->next_rev++;
 	struct fl_object *obj = fl_object_new(w->resource, w->ns, w->name, w->uid, w->value, w->len, w->rv_at, rev);
 	obj->create_rv = head ? head->create_rv : rev;
-	obj->expires_ns = w->expires_ns;
+	obj->expires_ns = w->expires_ns ? expiry(s, w->expires_ns - s->real_ns()) : 0;
 	*p = (struct pending){
 	    .w = {.verb = w->verb, .rev = rev, .prev = head ? head->rv : 0, .rv_at = w->rv_at, .obj = obj},
 	    .kind = k,
@@ -223,7 +229,7 @@ void fl_store_kick(struct fl_store *s)
 
 static void on_timer(uv_timer_t *h)
 {
-	fl_store_upkeep(h->data, fl_mono_ms(), fl_real_ns());
+	fl_store_upkeep(h->data, fl_mono_ms());
 }
 
 static void on_handle_closed(uv_handle_t *h)
@@ -264,6 +270,9 @@ static void on_load(void *arg, struct fl_object *obj)
 {
 	struct fl_store *s = arg;
 	struct fl_store_kind *k = fl_store_kind_get(s, obj->resource);
+	int64_t latest = expiry(s, FL_STORE_MAX_TTL_NS);
+	if (obj->expires_ns > latest) // the wall clock went back since
+		obj->expires_ns = latest;
 	struct fl_object *none = fl_store_index_set(&k->committed, obj);
 	assert(!none); // each key once
 	none = fl_store_index_set(&k->head, obj);
@@ -279,6 +288,8 @@ int fl_store_open_engine(uv_loop_t *loop, const struct fl_store_opts *opts, cons
 	s->ops = ops;
 	s->log_events = opts->log_events ? opts->log_events : FL_STORE_LOG_EVENTS;
 	s->log_keep_ms = opts->log_keep_ms ? opts->log_keep_ms : FL_STORE_LOG_KEEP_MS;
+	s->real_ns = opts->real_ns ? opts->real_ns : fl_real_ns;
+	s->epoch_ns = s->real_ns() - (int64_t)fl_mono_ns();
 	struct fl_engine_host host = {.arg = s, .committed = on_committed, .failed = on_failed};
 	struct fl_engine_start start;
 	int rc = ops->open(loop, opts, &host, on_load, &s->engine, &start, err);
@@ -292,7 +303,7 @@ int fl_store_open_engine(uv_loop_t *loop, const struct fl_store_opts *opts, cons
 	fl_store_window_init(&s->window, opts->event_window ? opts->event_window : FL_LIST_DEFAULT_EVENTS,
 			     start.newest);
 	open_handles(s, loop);
-	fl_store_upkeep(s, fl_mono_ms(), fl_real_ns());
+	fl_store_upkeep(s, fl_mono_ms());
 	*ret = s;
 	return 0;
 }

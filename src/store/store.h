@@ -21,15 +21,18 @@
 struct fl_store;
 
 struct fl_store_opts {
-	const char *path;       // directory of the engine's files (SQLite: fairlead.db inside)
-	unsigned event_window;  // events kept in memory for watches from the past; 0 = FL_LIST_DEFAULT_EVENTS
-	const char *sqlite_vfs; // NULL: the default; tests put a VFS here that loses what was not synced
-	unsigned log_events;    // events that the log keeps at most; 0 = FL_STORE_LOG_EVENTS
-	unsigned log_keep_ms;   // and for how long; 0 = FL_STORE_LOG_KEEP_MS
+	const char *path;         // directory of the engine's files (SQLite: fairlead.db inside)
+	unsigned event_window;    // events kept in memory for watches from the past; 0 = FL_LIST_DEFAULT_EVENTS
+	const char *sqlite_vfs;   // NULL: the default; tests put a VFS here that loses what was not synced
+	unsigned log_events;      // events that the log keeps at most; 0 = FL_STORE_LOG_EVENTS
+	unsigned log_keep_ms;     // and for how long; 0 = FL_STORE_LOG_KEEP_MS
+	int64_t (*real_ns)(void); // wall clock; NULL: fl_real_ns. Tests let it jump
 };
 
 #define FL_STORE_LOG_EVENTS  100000 // bounds the file; at 5,000 writes/s twenty seconds for a watch to come back
 #define FL_STORE_LOG_KEEP_MS (5 * 60 * 1000) // the compaction interval of kube-apiserver
+// The longest time to live. Bounds how long an object stays when the wall clock went back before a restart.
+#define FL_STORE_MAX_TTL_NS (24 * 3600 * INT64_C(1000000000))
 
 // Opens or creates, reads every newest object into memory, starts the writer thread.
 // -EBUSY: another process has it open. -EBADMSG: the file is damaged or of an unknown format version; err names it.
@@ -53,7 +56,9 @@ struct fl_store_write {
 	    *value; // serialized by fl_object_serialize; for DELETE the last state, which watchers will see. Copied
 	size_t len;
 	long rv_at;
-	int64_t expires_ns; // real time; 0 = never
+	// Real time, 0 = never. What counts is how far ahead it is now, at most FL_STORE_MAX_TTL_NS: the object goes
+	// after so much time, however the wall clock is set meanwhile.
+	int64_t expires_ns;
 };
 
 // rc 0: durable, `obj` is the object with its revision (borrowed). -ENOSPC: disk full. -EIO: not written. err says why.

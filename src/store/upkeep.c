@@ -3,7 +3,9 @@
 // and lets the engine drop history that nobody may ask for any more. Both in bounded portions.
 //
 // Ages are measured with the monotonic clock, by samples of the revision taken every few seconds; after a restart the
-// whole log counts as new. A jump of the wall clock can only make an expiry early or late.
+// whole log counts as new. Expiry goes by a clock that was set to the wall clock when the store was opened and has run
+// evenly since. Across a restart the wall clock decides: forward, objects with an expiry go early; backward, they stay
+// FL_STORE_MAX_TTL_NS at most. No other object is ever touched.
 #include <errno.h>
 
 #include "base/arena.h"
@@ -54,7 +56,7 @@ static uint64_t revision_before(const struct fl_store *s, uint64_t mono_ms)
 	return rv;
 }
 
-void fl_store_upkeep(struct fl_store *s, uint64_t mono_ms, int64_t real_ns)
+void fl_store_upkeep(struct fl_store *s, uint64_t mono_ms)
 {
 	if (s->closing)
 		return;
@@ -64,7 +66,7 @@ void fl_store_upkeep(struct fl_store *s, uint64_t mono_ms, int64_t real_ns)
 	if (!s->sweep.on && mono_ms >= s->sweep.next_ms) {
 		s->sweep.on = true;
 		s->sweep.kind = 0;
-		s->sweep.now_ns = real_ns;
+		s->sweep.now_ns = s->epoch_ns + (int64_t)mono_ms * 1000000;
 		s->sweep.next_ms = mono_ms + FL_STORE_SWEEP_MS;
 		fl_store_kick(s);
 	}

@@ -292,8 +292,8 @@ static void test_restore(void **state)
 		assert_int_equal(write_wait(b, FL_STORE_UPDATE, "ns", "o-03", "new"), rv + 1);
 		assert_int_equal(write_wait(b, FL_STORE_CREATE, "ns", "new", "new"), rv + 2);
 		// The row that carried the revision goes with the first compaction.
-		fl_store_upkeep(b->s, uv_now(&b->loop) + 3600 * 1000, 0);
-		fl_store_upkeep(b->s, uv_now(&b->loop) + 7200 * 1000, 0);
+		fl_store_upkeep(b->s, uv_now(&b->loop) + 3600 * 1000);
+		fl_store_upkeep(b->s, uv_now(&b->loop) + 7200 * 1000);
 		assert_int_equal(fl_store_compacted(b->s), rv + 1);
 		struct fl_store_stats st;
 		do {
