@@ -24,4 +24,5 @@ char *fl_arena_strdup(struct fl_arena *a, const char *s) __attribute__((returns_
 char *fl_arena_strndup(struct fl_arena *a, const char *s, size_t n)
     __attribute__((returns_nonnull)); // n bytes, NUL added
 __attribute__((format(printf, 2, 3), returns_nonnull)) char *fl_arena_printf(struct fl_arena *a, const char *fmt, ...);
-__attribute__((format(printf, 2, 0), returns_nonnull)) char *fl_arena_vprintf(struct fl_arena *a, const char *fmt, va_list ap);
+__attribute__((format(printf, 2, 0), returns_nonnull)) char *fl_arena_vprintf(struct fl_arena *a, const char *fmt,
+									      va_list ap);

@@ -107,8 +107,8 @@ static void judge(const struct write *one, int rc, int http_status, const struct
 	// Not told: a cache that is behind, which the retry mends, and a server that does not answer, of which the
 	// client tells.
 	if (http_status && rc != -ESTALE && rc != -EEXIST && rc != -ENOENT)
-		fl_warn("%s failed resource=%s object=%s/%s error=%s", one->verb, one->gvr->plural,
-			one->ns, one->name, err->text);
+		fl_warn("%s failed resource=%s object=%s/%s error=%s", one->verb, one->gvr->plural, one->ns, one->name,
+			err->text);
 }
 
 static void on_done(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
