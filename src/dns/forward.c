@@ -92,11 +92,11 @@ static void free_pending(uv_handle_t *timer)
 
 static void end(struct pending *p, const uint8_t *msg, size_t len)
 {
-	drop_sock(p);
 	fl_map_del(&p->f->pending, p->key);
-	uv_close((uv_handle_t *)&p->timer, free_pending);
 	for (size_t i = 0; i < p->waiters.n; i++)
 		p->waiters.v[i].done(p->waiters.v[i].arg, msg, len);
+	drop_sock(p); // and with it what `msg` stands in
+	uv_close((uv_handle_t *)&p->timer, free_pending);
 }
 
 static void ask_udp(struct pending *p);
@@ -140,9 +140,6 @@ static void on_good(struct pending *p, const uint8_t *msg, size_t len, uint32_t 
 	fl_upstreams_answered(&p->f->up, p->at);
 	if (ttl_s)
 		fl_dns_cache_put(&p->f->cache, p->key, msg, len, ttl_s, fl_mono_ms());
-	// `msg` may stand in p->udp_buf or p->in, and drop_sock frees the latter.
-	AUTO_FREE uint8_t *in = p->in;
-	p->in = NULL;
 	end(p, msg, len);
 }
 
