@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/roles.h"
 
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/mem.h"
 #include "base/version.h"
 #include "cli/common.h"
+#include "cli/privileges.h"
 #include "cli/verbs.h"
 #include "controller/controllers.h"
 #include "dns/dns.h"
@@ -18,7 +20,10 @@
 #include "supervisor/supervisor.h"
 
 // Parses, resolves, runs. A role under a supervisor ends with it, however that ends.
-static int run_role(int argc, char **argv, int (*run)(const struct fl_options *o, struct fl_err *err))
+#define ALL_CAPABILITIES UINT64_MAX
+
+static int run_role(int argc, char **argv, uint64_t capabilities,
+		    int (*run)(const struct fl_options *o, struct fl_err *err))
 {
 	struct fl_options o = {0};
 	struct fl_err err = {0};
@@ -35,6 +40,8 @@ static int run_role(int argc, char **argv, int (*run)(const struct fl_options *o
 	int rc = fl_cli_enter_netns(o.netns, &err);
 	if (rc == 0)
 		rc = fl_options_resolve(&o, &err);
+	if (rc == 0 && capabilities != ALL_CAPABILITIES)
+		rc = fl_privileges_keep(capabilities, &err);
 	if (rc == 0)
 		rc = run(&o, &err);
 	fl_options_deinit(&o);
@@ -178,27 +185,27 @@ int fl_role_node_cleanup(const struct fl_options *o, struct fl_err *err)
 
 int fl_verb_node(int argc, char **argv)
 {
-	return run_role(argc, argv, run_node);
+	return run_role(argc, argv, ALL_CAPABILITIES, run_node);
 }
 
 int fl_verb_apiserver(int argc, char **argv)
 {
-	return run_role(argc, argv, run_apiserver);
+	return run_role(argc, argv, FL_CAP(CAP_NET_BIND_SERVICE), run_apiserver);
 }
 
 int fl_verb_controllers(int argc, char **argv)
 {
-	return run_role(argc, argv, run_controllers);
+	return run_role(argc, argv, 0, run_controllers);
 }
 
 int fl_verb_proxy(int argc, char **argv)
 {
-	return run_role(argc, argv, run_proxy);
+	return run_role(argc, argv, FL_CAP(CAP_NET_ADMIN) | FL_CAP(CAP_NET_BIND_SERVICE), run_proxy);
 }
 
 int fl_verb_dns(int argc, char **argv)
 {
-	return run_role(argc, argv, run_dns);
+	return run_role(argc, argv, FL_CAP(CAP_NET_BIND_SERVICE), run_dns);
 }
 
 int fl_verb_version(int argc, char **argv)

@@ -55,6 +55,18 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	[[ $(processes_of one | wc -l) -ge 6 ]]
 }
 
+@test "each role has the capabilities of its work and no others" {
+	local p role
+	for p in $(processes_of one); do
+		role=$(cat "/proc/$p/comm")
+		case $role in
+		fairlead-api | fairlead-dns) [[ $(grep CapBnd "/proc/$p/status") == *0000000000000400 ]] ;; # NET_BIND_SERVICE
+		fairlead-ctrl) [[ $(grep CapBnd "/proc/$p/status") == *0000000000000000 ]] ;;
+		fairlead-proxy) [[ $(grep CapEff "/proc/$p/status") == *0000000000001400 ]] ;; # and NET_ADMIN
+		esac
+	done
+}
+
 @test "the node is Ready and the first objects are there" {
 	[[ $(kc one get node one -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
 	run kc one get namespaces -o name
@@ -134,6 +146,19 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	wait_for 20 bash -c "source $ROOT/tests/e2e/lib.bash; WORLD_DIR=$WORLD_DIR; [[ \$(processes_of one | wc -l) -ge 6 ]]"
 	wait_for 20 kc one get --raw /readyz
 	kc one rollout status deployment/webui --timeout=60s
+	three_pods_answer on one curl -s --max-time 2 "http://$(webui_ip)/"
+}
+
+@test "a killed supervisor takes its roles along, not the pods" {
+	local p left
+	kill -KILL "$(cat "$WORLD_DIR/one/up.pid")"
+	only_shims() {
+		for p in $(processes_of one); do [[ $(cat "/proc/$p/comm" 2>/dev/null) =~ ^(fairlead-shim)?$ ]] || return 1; done
+	}
+	wait_for 10 only_shims
+	left=$(processes_of one | wc -l)
+	[[ $left == 3 ]]
+	node_up one
 	three_pods_answer on one curl -s --max-time 2 "http://$(webui_ip)/"
 }
 
