@@ -202,7 +202,7 @@ void fl_workqueue_done(struct fl_workqueue *q, const char *key, int ok)
 	i->again = false;
 	unsigned failures = i->failures;
 	i->failures = ok ? 0 : failures + 1;
-	if (again && failures < EAGER_FAILURES) {
+	if (again && (ok || failures < EAGER_FAILURES)) {
 		append(q, i); // something changed since: worth another try at once, unless that never helped
 
 	} else if (!ok) {

@@ -20,6 +20,7 @@ struct log {
 	bool hold; // work does not finish by itself
 	int fail;  // so many more times
 	bool add_again;
+	bool change_at_success; // the key changes while the pass that succeeds is under way
 };
 
 static void work(void *arg, const char *key)
@@ -33,6 +34,10 @@ static void work(void *arg, const char *key)
 	if (l->add_again) {
 		l->add_again = false;
 		fl_workqueue_add(l->q, key);
+		fl_workqueue_add(l->q, key);
+	}
+	if (l->change_at_success && !l->fail) {
+		l->change_at_success = false;
 		fl_workqueue_add(l->q, key);
 	}
 	if (l->hold)
@@ -132,6 +137,18 @@ static void failures_come_again(void **state)
 	end(&l);
 }
 
+static void a_change_is_not_lost_after_failures(void **state)
+{
+	struct log l;
+	begin(&l, 1);
+	l.fail = 6;
+	l.change_at_success = true;
+	fl_workqueue_add(l.q, "a");
+	uv_run(&l.loop, UV_RUN_DEFAULT);
+	assert_int_equal(l.n, 8); // six failures, a success, and the change
+	end(&l);
+}
+
 static void delays_in_order(void **state)
 {
 	struct log l;
@@ -200,6 +217,7 @@ int main(void)
 	    cmocka_unit_test(again_after_a_change_meanwhile),
 	    cmocka_unit_test(never_twice_at_once),
 	    cmocka_unit_test(failures_come_again),
+	    cmocka_unit_test(a_change_is_not_lost_after_failures),
 	    cmocka_unit_test(delays_in_order),
 	    cmocka_unit_test(paused_gathers),
 	    cmocka_unit_test(many),

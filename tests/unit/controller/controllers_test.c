@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole role against the real API server, both as child processes on a fresh data directory. This process is the
+// user, and the node: pods that are bound become ready, deleted ones go.
+#include "objects.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <uv.h>
+
+#include "apiserver/apiserver.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "client/informer.h"
+#include "controller/controllers.h"
+#include "controller/meta.h"
+#include "controller/pod.h"
+#include "io/tls.h"
+
+static char folder[] = "/tmp/fl-controllers-XXXXXX";
+static char *kubeconfig, *port_file;
+static uint16_t port;
+static pid_t apiserver, controllers;
+static uv_loop_t loop;
+static uv_timer_t watchdog;
+static struct fl_client *client;
+static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *namespaces, *nodes;
+static bool node_works = true;
+static unsigned next_ip = 1;
+
+static void watchdog_barks(uv_timer_t *t)
+{
+	fprintf(stderr, "the condition a test waits for did not come\n");
+	kill(apiserver, SIGKILL);
+	kill(controllers, SIGKILL);
+	abort();
+}
+
+#define wait_for(condition)                                                                                            \
+	while (!(condition))                                                                                           \
+	uv_run(&loop, UV_RUN_ONCE)
+
+// --- the processes ---
+
+static void write_file(const char *name, const char *text)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/%s", folder, name);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static char *path_of(const char *name)
+{
+	return fl_asprintf("%s/%s", folder, name);
+}
+
+static void make_pki(void)
+{
+	struct fl_err err = {0};
+	struct fl_pki_cert ca = {0}, server = {0}, admin = {0};
+	struct fl_ip ip;
+	const char *const groups[] = {"system:masters", NULL};
+	assert_true(fl_ip_parse("127.0.0.1", &ip));
+	struct fl_pki_request s = {.common_name = "kube-apiserver", .ips = &ip, .n_ips = 1, .server = true, .days = 2};
+	struct fl_pki_request c = {.common_name = "admin", .organizations = groups, .client = true, .days = 2};
+	assert_int_equal(fl_pki_make_ca("ca", 2, &ca, &err), 0);
+	assert_int_equal(fl_pki_sign(&ca, &s, &server, &err), 0);
+	assert_int_equal(fl_pki_sign(&ca, &c, &admin, &err), 0);
+	write_file("ca.crt", ca.cert_pem);
+	write_file("server.crt", server.cert_pem);
+	write_file("server.key", server.key_pem);
+	write_file("admin.crt", admin.cert_pem);
+	write_file("admin.key", admin.key_pem);
+	fl_pki_cert_deinit(&ca);
+	fl_pki_cert_deinit(&server);
+	fl_pki_cert_deinit(&admin);
+}
+
+static int run_apiserver(void)
+{
+	AUTO_FREE char *crt = path_of("server.crt"), *key = path_of("server.key"), *ca = path_of("ca.crt"),
+		       *kcrt = path_of("admin.crt"), *kkey = path_of("admin.key");
+	struct fl_ip ip;
+	struct fl_err err = {0};
+	if (!fl_ip_parse("127.0.0.1", &ip))
+		return 1;
+	struct fl_apiserver_opts o = {
+	    .data_dir = folder,
+	    .listen_ips = &ip,
+	    .n_listen = 1,
+	    .port = port,
+	    .port_file = port_file,
+	    .cert_file = crt,
+	    .key_file = key,
+	    .client_ca_file = ca,
+	    .kubelet_cert_file = kcrt,
+	    .kubelet_key_file = kkey,
+	    .advertise_ip = fl_ip_from4(inet_addr("192.0.2.1")), // told, not used
+	    .n_service_cidrs = 1,
+	    .node_port_low = 30000,
+	    .node_port_high = 32767,
+	};
+	if (!fl_cidr_parse("10.96.0.0/16", &o.service_cidrs[0], false))
+		return 1;
+	fl_log_init("apiserver", FL_LOG_WARN);
+	int rc = fl_apiserver_run(&o, &err);
+	if (rc < 0)
+		fprintf(stderr, "apiserver: %s\n", err.text);
+	return rc < 0;
+}
+
+static pid_t spawn(int (*run)(void))
+{
+	pid_t parent = getpid(), pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	int rc = getppid() == parent ? run() : 1;
+	fflush(NULL);
+	_exit(rc);
+}
+
+static int run_controllers(void)
+{
+	struct fl_err err = {0};
+	fl_log_init("controllers", FL_LOG_INFO);
+	int rc = fl_controllers_run(&(struct fl_controllers_opts){.kubeconfig = kubeconfig}, &err);
+	if (rc < 0)
+		fprintf(stderr, "controllers: %s\n", err.text);
+	return rc < 0;
+}
+
+static bool read_port(void)
+{
+	FILE *f = fopen(port_file, "r");
+	unsigned n = 0;
+	bool found = f && fscanf(f, "%u", &n) == 1 && n;
+	if (f)
+		fclose(f);
+	if (found)
+		port = (uint16_t)n;
+	return found;
+}
+
+static void on_file(uv_fs_event_t *e, const char *name, int events, int status)
+{
+}
+
+static void start_apiserver(void)
+{
+	uv_fs_event_t event;
+	unlink(port_file);
+	uv_fs_event_init(&loop, &event);
+	uv_fs_event_start(&event, on_file, folder, 0);
+	apiserver = spawn(run_apiserver);
+	wait_for(read_port());
+	uv_close((uv_handle_t *)&event, NULL);
+	uv_run(&loop, UV_RUN_NOWAIT); // the handle is on this stack
+}
+
+static void end_process(pid_t pid, int sig, bool in_order)
+{
+	int status;
+	kill(pid, sig);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (in_order)
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+// --- the node ---
+
+static void ignore(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
+		   const struct fl_err *err)
+{
+}
+
+static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *now)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	char time[FL_TIME_STRLEN];
+	struct fl_podview p = now ? fl_podview_read(fl_object_tree(now, &a)) : (struct fl_podview){.node = ""};
+	if (!now || !p.node[0] || !node_works)
+		return;
+	if (p.deleting) {
+		fl_client_delete(client, &fl_gvr_pods, now->ns, now->name, now->uid, 0, NULL, ignore, NULL, NULL);
+	} else if (!p.ready && !p.finished) {
+		struct fl_json *patch =
+		    yaml(&a,
+			 "{status: {phase: Running, podIP: 10.244.0.%u, podIPs: [{ip: 10.244.0.%u}], conditions: "
+			 "[{type: Ready, status: 'True', lastTransitionTime: '%s'}]}}",
+			 next_ip, next_ip, fl_time_now(time));
+		next_ip = next_ip % 250 + 1;
+		fl_client_patch(client, &fl_gvr_pods, now->ns, now->name, "status", FL_PATCH_STRATEGIC, patch, ignore,
+				NULL, NULL);
+	}
+}
+
+static struct fl_informer *watch(const struct fl_gvr *gvr,
+				 void (*fn)(void *, const struct fl_object *, const struct fl_object *))
+{
+	struct fl_informer_opts o = {.gvr = gvr, .on_change = fn};
+	struct fl_informer *i = NULL;
+	struct fl_err err = {0};
+	assert_int_equal(fl_informer_start(client, &o, &i, &err), 0);
+	return i;
+}
+
+// --- the user ---
+
+struct answer {
+	bool done;
+	int rc;
+	char text[1024];
+};
+
+static void on_answer(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
+		      const struct fl_err *err)
+{
+	struct answer *an = arg;
+	an->done = true;
+	an->rc = rc;
+	snprintf(an->text, sizeof(an->text), "%s", err->text);
+}
+
+static void done_well(struct answer *an)
+{
+	wait_for(an->done);
+	if (an->rc < 0)
+		fail_msg("%s", an->text);
+}
+
+static void create(const struct fl_gvr *gvr, const char *ns, const char *text)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct answer an = {0};
+	fl_client_create(client, gvr, ns, yaml(&a, "%s", text), on_answer, &an, NULL);
+	done_well(&an);
+}
+
+static void patch(const struct fl_gvr *gvr, const char *ns, const char *name, const char *text)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct answer an = {0};
+	fl_client_patch(client, gvr, ns, name, NULL, FL_PATCH_MERGE, yaml(&a, "%s", text), on_answer, &an, NULL);
+	done_well(&an);
+}
+
+static void delete (const struct fl_gvr *gvr, const char *ns, const char *name, const char *propagation)
+{
+	struct answer an = {0};
+	fl_client_delete(client, gvr, ns, name, NULL, -1, propagation, on_answer, &an, NULL);
+	done_well(&an);
+}
+
+static void create_deployment(const char *ns, const char *name, int replicas)
+{
+	AUTO_FREE char *text = fl_asprintf(
+	    "{apiVersion: apps/v1, kind: Deployment, metadata: {name: %s}, spec: {replicas: %d, selector: "
+	    "{matchLabels: {app: %s}}, template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: c, "
+	    "image: one, ports: [{name: web, containerPort: 8080}]}]}}}}",
+	    name, replicas, name, name);
+	create(&fl_gvr_deployments, ns, text);
+}
+
+static int64_t status_count(const char *ns, const char *name, const char *key)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(deployments, ns, name);
+	return o ? fl_json_int(fl_json_get(fl_object_tree(o, &a), "status"), key, 0) : -1;
+}
+
+static bool rolled_out(const char *ns, const char *name, int64_t replicas)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(deployments, ns, name);
+	int64_t generation = o ? fl_json_int(fl_json_get(fl_object_tree(o, &a), "metadata"), "generation", 0) : 0;
+	return o && status_count(ns, name, "observedGeneration") == generation &&
+	       status_count(ns, name, "updatedReplicas") == replicas &&
+	       status_count(ns, name, "replicas") == replicas &&
+	       status_count(ns, name, "availableReplicas") == replicas;
+}
+
+struct tally {
+	const char *service;
+	unsigned ready, slices;
+};
+
+static bool count_slice(void *arg, const struct fl_object *o)
+{
+	struct tally *t = arg;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *tree = fl_object_tree(o, &a);
+	if (!fl_streq(fl_meta_label(tree, "kubernetes.io/service-name"), t->service))
+		return true;
+	t->slices++;
+	fl_json_each (ep, fl_json_get(tree, "endpoints"))
+		t->ready += fl_json_bool(fl_json_get(ep, "conditions"), "ready", false);
+	return true;
+}
+
+static struct tally tally(const char *ns, const char *service)
+{
+	struct tally t = {.service = service};
+	fl_informer_each(slices, ns, count_slice, &t);
+	return t;
+}
+
+static bool add_one(void *arg, const struct fl_object *o)
+{
+	(*(unsigned *)arg)++;
+	return true;
+}
+
+static unsigned how_many(struct fl_informer *i, const char *ns)
+{
+	unsigned n = 0;
+	fl_informer_each(i, ns, add_one, &n);
+	return n;
+}
+
+static size_t addresses(const char *ns, const char *name)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(endpoints, ns, name);
+	size_t n = 0;
+	if (o)
+		fl_json_each (s, fl_json_get(fl_object_tree(o, &a), "subsets"))
+			n += fl_json_count(fl_json_get(s, "addresses"));
+	return n;
+}
+
+// --- tests; each leaves what the next one builds on ---
+
+static void pods_wait_for_a_node(void **state)
+{
+	create(&fl_gvr_services, "default",
+	       "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, "
+	       "targetPort: web}]}}");
+	create_deployment("default", "web", 3);
+	wait_for(status_count("default", "web", "replicas") == 3 && tally("default", "web").slices == 1);
+	assert_int_equal(tally("default", "web").ready, 0);
+	create(&fl_gvr_nodes, NULL,
+	       "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {conditions: [{type: Ready, status: "
+	       "'True'}]}}");
+	wait_for(rolled_out("default", "web", 3));
+	wait_for(tally("default", "web").ready == 3 && addresses("default", "web") == 3);
+	assert_int_equal(how_many(pods, "default"), 3);
+}
+
+static void rolls(void **state)
+{
+	patch(&fl_gvr_deployments, "default", "web",
+	      "{spec: {replicas: 5, template: {spec: {containers: [{name: c, image: two, ports: [{name: web, "
+	      "containerPort: 8080}]}]}}}}");
+	wait_for(rolled_out("default", "web", 5));
+	wait_for(how_many(pods, "default") == 5 && tally("default", "web").ready == 5);
+	assert_int_equal(how_many(sets, "default"), 2);
+}
+
+static void goes_on_after_the_server_was_killed(void **state)
+{
+	end_process(apiserver, SIGKILL, false);
+	start_apiserver();
+	patch(&fl_gvr_deployments, "default", "web", "{spec: {replicas: 2}}");
+	wait_for(rolled_out("default", "web", 2));
+	wait_for(how_many(pods, "default") == 2 && tally("default", "web").ready == 2);
+}
+
+static void goes_on_after_its_own_end(void **state)
+{
+	end_process(controllers, SIGKILL, false);
+	patch(&fl_gvr_deployments, "default", "web", "{spec: {replicas: 4}}");
+	controllers = spawn(run_controllers);
+	wait_for(rolled_out("default", "web", 4));
+	wait_for(tally("default", "web").ready == 4 && addresses("default", "web") == 4);
+}
+
+static void orphans_and_adopts(void **state)
+{
+	delete (&fl_gvr_deployments, "default", "web", "Orphan");
+	wait_for(!fl_informer_find(deployments, "default", "web"));
+	assert_int_equal(how_many(sets, "default"), 2);
+	assert_int_equal(how_many(pods, "default"), 4);
+	create_deployment("default", "web", 4); // its template is the older set's
+	wait_for(rolled_out("default", "web", 4));
+	assert_int_equal(how_many(sets, "default"), 2);
+}
+
+static void deletes_in_the_foreground(void **state)
+{
+	delete (&fl_gvr_deployments, "default", "web", "Foreground");
+	wait_for(!fl_informer_find(deployments, "default", "web"));
+	wait_for(!how_many(sets, "default") && !how_many(pods, "default"));
+	wait_for(tally("default", "web").slices == 1 && !tally("default", "web").ready);
+	delete (&fl_gvr_services, "default", "web", NULL);
+	wait_for(!tally("default", "web").slices && !fl_informer_find(endpoints, "default", "web"));
+}
+
+static void empties_a_namespace(void **state)
+{
+	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: team}}");
+	create(&fl_gvr_configmaps, "team", "{apiVersion: v1, kind: ConfigMap, metadata: {name: cm}}");
+	create_deployment("team", "app", 2);
+	wait_for(rolled_out("team", "app", 2));
+	delete (&fl_gvr_namespaces, NULL, "team", NULL);
+	wait_for(!fl_informer_find(namespaces, "", "team"));
+	wait_for(!how_many(pods, "team") && !how_many(sets, "team") && !how_many(deployments, "team"));
+}
+
+static int start(void **state)
+{
+	assert_non_null(mkdtemp(folder));
+	uv_loop_init(&loop);
+	uv_timer_init(&loop, &watchdog);
+	uv_timer_start(&watchdog, watchdog_barks, 120000, 0);
+	kubeconfig = path_of("kubeconfig");
+	port_file = path_of("port");
+	make_pki();
+	start_apiserver();
+	AUTO_FREE char *text = fl_asprintf(
+	    "{current-context: x, contexts: [{name: x, context: {cluster: x, user: x}}], clusters: [{name: x, cluster: "
+	    "{server: 'https://127.0.0.1:%u', certificate-authority: ca.crt}}], users: [{name: x, user: "
+	    "{client-certificate: admin.crt, client-key: admin.key}}]}",
+	    port);
+	write_file("kubeconfig", text);
+	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
+	struct fl_err err = {0};
+	assert_int_equal(fl_kubeconfig_load(kubeconfig, NULL, &cfg, &err), 0);
+	assert_int_equal(fl_client_new(&loop, &cfg, "test", &client, &err), 0);
+	controllers = spawn(run_controllers);
+	pods = watch(&fl_gvr_pods, on_pod);
+	deployments = watch(&fl_gvr_deployments, NULL);
+	sets = watch(&fl_gvr_replicasets, NULL);
+	slices = watch(&fl_gvr_endpointslices, NULL);
+	endpoints = watch(&fl_gvr_endpoints, NULL);
+	namespaces = watch(&fl_gvr_namespaces, NULL);
+	nodes = watch(&fl_gvr_nodes, NULL);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	struct fl_informer **all[] = {&pods, &deployments, &sets, &slices, &endpoints, &namespaces, &nodes};
+	for (size_t i = 0; i < FL_COUNT(all); i++)
+		fl_informer_stop(all[i]);
+	fl_client_free(&client);
+	uv_close((uv_handle_t *)&watchdog, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	end_process(controllers, SIGTERM, true);
+	end_process(apiserver, SIGTERM, true);
+	free(kubeconfig);
+	free(port_file);
+	AUTO_FREE char *clean = fl_asprintf("rm -r %s", folder);
+	return uv_loop_close(&loop) || system(clean);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(pods_wait_for_a_node),
+	    cmocka_unit_test(rolls),
+	    cmocka_unit_test(goes_on_after_the_server_was_killed),
+	    cmocka_unit_test(goes_on_after_its_own_end),
+	    cmocka_unit_test(orphans_and_adopts),
+	    cmocka_unit_test(deletes_in_the_foreground),
+	    cmocka_unit_test(empties_a_namespace),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}
