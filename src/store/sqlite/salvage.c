@@ -114,8 +114,8 @@ static int scan_all(struct salvage *s)
 {
 	static const char *const scans[] = {
 	    "SELECT rev, resource, ns, name, deleted FROM log INDEXED BY log_key ORDER BY resource, ns, name, rev",
-	    "SELECT rev, resource, ns, name, deleted FROM log INDEXED BY log_key"
-	    " ORDER BY resource DESC, ns DESC, name DESC, rev DESC",
+	    ("SELECT rev, resource, ns, name, deleted FROM log INDEXED BY log_key"
+	     " ORDER BY resource DESC, ns DESC, name DESC, rev DESC"),
 	    "SELECT rev, NULL, NULL, NULL, 0 FROM log NOT INDEXED ORDER BY rev",
 	    "SELECT rev, NULL, NULL, NULL, 0 FROM log NOT INDEXED ORDER BY rev DESC",
 	};
