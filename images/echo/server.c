@@ -13,7 +13,8 @@
 #include "echo.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <malloc.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,8 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEAD_MAX 16384 // one request head; beyond it the connection is closed
-#define BODY_MAX 65536
+#define HEAD_MAX   16384 // one request head; beyond it the connection is closed
+#define BODY_MAX   65536
+#define ANSWER_MAX (BODY_MAX + 2048) // largest answer
+#define OUT_MAX    (2 * ANSWER_MAX)  // several small answers to requests that came together
 
 enum kind { LISTEN_HTTP, LISTEN_TCP, UDP, SIGNALS, CONN_HTTP, CONN_TCP };
 
@@ -33,22 +36,25 @@ struct source {
 	enum kind kind;
 	int fd;
 	uint16_t port;
-	// Connections only.
-	struct source *prev, *next;
-	char *in, *out;
-	size_t in_len, in_cap, out_len, out_at;
+};
+
+struct conn {
+	struct source src; // first: epoll tells this address
+	struct conn *prev, *next;
+	size_t in_len, out_len, out_at;
 	uint64_t answer_at; // of a delayed answer; 0: none waits
 	bool close_after, peer_done;
+	char in[HEAD_MAX + BODY_MAX], out[OUT_MAX]; // memory is used where it is written, and only there
 };
 
 static struct {
 	struct echo_opts opts;
 	int epoll;
 	struct source listeners[3], signals;
-	struct source *conns;
+	struct conn *conns;
 	bool ready, refusing, stopping;
 	uint64_t refuse_until, stop_at, ready_at;
-	unsigned long delay_ms, drain_ms, requests;
+	unsigned long delay_ms, drain_ms, requests, waiting; // waiting: connections with a delayed answer
 	char hostname[256];
 } s;
 
@@ -141,7 +147,7 @@ static void listeners_close(void)
 	}
 }
 
-static void conn_free(struct source *c)
+static void conn_free(struct conn *c)
 {
 	if (c->prev)
 		c->prev->next = c->next;
@@ -149,9 +155,8 @@ static void conn_free(struct source *c)
 		s.conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	close(c->fd);
-	free(c->in);
-	free(c->out);
+	s.waiting -= c->answer_at != 0;
+	close(c->src.fd);
 	free(c);
 }
 
@@ -160,46 +165,47 @@ static void conn_accept(const struct source *l)
 	for (;;) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		const int on = 1;
-		struct source *c;
+		struct conn *c;
 
 		if (fd < 0)
 			return;
-		setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
-		c = calloc(1, sizeof(*c));
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		c = malloc(sizeof(*c));
 		if (!c) {
 			close(fd);
 			return;
 		}
-		c->fd = fd;
-		c->kind = l->kind == LISTEN_HTTP ? CONN_HTTP : CONN_TCP;
+		memset(c, 0, offsetof(struct conn, in));
+		c->src.fd = fd;
+		c->src.kind = l->kind == LISTEN_HTTP ? CONN_HTTP : CONN_TCP;
 		c->next = s.conns;
 		if (s.conns)
 			s.conns->prev = c;
 		s.conns = c;
-		watch(c, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_ADD);
+		watch(&c->src, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_ADD);
 	}
 }
 
-static bool out_append(struct source *c, const void *p, size_t n)
+static size_t out_room(const struct conn *c)
 {
-	char *bigger = realloc(c->out, c->out_len + n);
+	return sizeof(c->out) - c->out_len;
+}
 
-	if (!bigger)
-		return false;
-	memcpy(bigger + c->out_len, p, n);
-	c->out = bigger;
+// The caller has seen to it that there is room.
+static void out_append(struct conn *c, const void *p, size_t n)
+{
+	memcpy(c->out + c->out_len, p, n);
 	c->out_len += n;
-	return true;
 }
 
 // Sends what it can. False: the connection is gone (and freed).
-static bool flush(struct source *c)
+static bool flush(struct conn *c)
 {
 	while (c->out_at < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
+		ssize_t n = send(c->src.fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-			watch(c, EPOLLOUT, EPOLL_CTL_MOD);
+			watch(&c->src, EPOLLOUT, EPOLL_CTL_MOD);
 			return true;
 		}
 		if (n <= 0) {
@@ -208,16 +214,12 @@ static bool flush(struct source *c)
 		}
 		c->out_at += (size_t)n;
 	}
-	if (c->out) {
-		free(c->out);
-		c->out = NULL;
-		c->out_len = c->out_at = 0;
-	}
-	if (c->close_after || c->peer_done) {
+	c->out_len = c->out_at = 0;
+	if (c->close_after || (c->peer_done && !c->in_len)) {
 		conn_free(c);
 		return false;
 	}
-	watch(c, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_MOD);
+	watch(&c->src, c->peer_done ? 0 : EPOLLIN | EPOLLRDHUP, EPOLL_CTL_MOD);
 	return true;
 }
 
@@ -259,21 +261,21 @@ static int control(const char *query, char *body, size_t size)
 	return 200;
 }
 
-static void identify(const struct source *c, char *body, size_t size)
+static void identify(const struct conn *c, char *body, size_t size)
 {
 	struct sockaddr_storage own, peer;
 	socklen_t n = sizeof(own);
 	char own_text[64] = "-", peer_text[64] = "-";
 
-	if (getsockname(c->fd, (struct sockaddr *)&own, &n) == 0)
+	if (getsockname(c->src.fd, (struct sockaddr *)&own, &n) == 0)
 		echo_format_addr(&own, own_text, sizeof(own_text));
 	n = sizeof(peer);
-	if (getpeername(c->fd, (struct sockaddr *)&peer, &n) == 0)
+	if (getpeername(c->src.fd, (struct sockaddr *)&peer, &n) == 0)
 		echo_format_addr(&peer, peer_text, sizeof(peer_text));
 	snprintf(body, size, "%s\nserver %s\nclient %s\n", s.hostname, own_text, peer_text);
 }
 
-static bool answer(struct source *c, const struct echo_request *r, const char *sent, size_t sent_len)
+static void answer(struct conn *c, const struct echo_request *r, const char *sent, size_t sent_len)
 {
 	char small[1024], head[256];
 	const char *body = small;
@@ -310,110 +312,101 @@ static bool answer(struct source *c, const struct echo_request *r, const char *s
 		     : status == 404 ? "Not Found"
 				     : "Service Unavailable",
 		     body_len, c->close_after ? "close" : "keep-alive");
-	return out_append(c, head, (size_t)n) && (r->head_only || out_append(c, body, body_len));
+	out_append(c, head, (size_t)n);
+	if (!r->head_only)
+		out_append(c, body, body_len);
 }
 
-// Answers every whole request that stands in the buffer. False: the connection was freed.
-static bool serve_requests(struct source *c)
+// Answers one request. False: none stands in the buffer as a whole (or no request at all: then an error was answered).
+static bool serve_one(struct conn *c)
 {
-	while (c->in_len && !c->answer_at && !c->close_after) {
-		char *copy = malloc(c->in_len + 1);
-		struct echo_request r;
-		int rc;
+	static const char bad[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	static char copy[sizeof(c->in)]; // the parser cuts its buffer up, and the body may still be missing
+	struct echo_request r;
+	int rc;
 
-		if (!copy) {
-			conn_free(c);
-			return false;
-		}
-		memcpy(copy, c->in, c->in_len); // the parser cuts its buffer up, and the body may still be missing
-		rc = echo_parse_request(copy, c->in_len, &r);
-		if (rc < 0 || (rc == 0 && c->in_len >= HEAD_MAX) || (rc > 0 && r.body_len > BODY_MAX)) {
-			static const char bad[] =
-			    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-			free(copy);
-			c->close_after = true;
-			if (!out_append(c, bad, sizeof(bad) - 1)) {
-				conn_free(c);
-				return false;
-			}
-			break;
-		}
-		if (rc == 0 || c->in_len < r.head_len + r.body_len) {
-			static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-			if (rc > 0 && r.expects_continue && c->in_len == r.head_len)
-				out_append(c, go_on, sizeof(go_on) - 1);
-			free(copy);
-			break;
-		}
-		bool ok = answer(c, &r, copy + r.head_len, r.body_len);
-		size_t used = r.head_len + r.body_len;
-
-		free(copy);
-		if (!ok) {
-			conn_free(c);
-			return false;
-		}
-		memmove(c->in, c->in + used, c->in_len - used);
-		c->in_len -= used;
-		if (s.delay_ms)
-			c->answer_at = now_ms() + s.delay_ms;
+	memcpy(copy, c->in, c->in_len);
+	rc = echo_parse_request(copy, c->in_len, &r);
+	if (rc < 0 || (rc == 0 && c->in_len >= HEAD_MAX) || (rc > 0 && r.body_len > BODY_MAX)) {
+		c->close_after = true;
+		out_append(c, bad, sizeof(bad) - 1);
+		return false;
 	}
-	return c->answer_at ? true : flush(c);
+	if (rc == 0)
+		return false;
+	if (c->in_len < r.head_len + r.body_len) {
+		if (r.expects_continue && c->in_len == r.head_len)
+			out_append(c, go_on, sizeof(go_on) - 1);
+		return false;
+	}
+	answer(c, &r, copy + r.head_len, r.body_len);
+	c->in_len -= r.head_len + r.body_len;
+	memmove(c->in, c->in + r.head_len + r.body_len, c->in_len);
+	if (s.delay_ms) {
+		c->answer_at = now_ms() + s.delay_ms;
+		s.waiting++;
+	}
+	return true;
 }
 
-static void conn_read(struct source *c)
+// Answers what stands in the buffer, as far as there is room for answers. False: the connection was freed.
+static bool serve_requests(struct conn *c)
 {
-	if (c->kind == CONN_TCP && c->out_len) { // echo: no more input until the peer took what it sent
+	bool more = true;
+
+	while (more) {
+		while (more && c->in_len && !c->answer_at && !c->close_after && out_room(c) >= ANSWER_MAX)
+			more = serve_one(c);
+		if (c->answer_at)
+			return true;
+		if (c->peer_done && !more)
+			c->in_len = 0; // half a request of somebody who has gone
+		if (!flush(c))
+			return false;
+		more = more && c->in_len && !c->out_len;
+	}
+	return true;
+}
+
+static void conn_read(struct conn *c)
+{
+	size_t room = sizeof(c->in) - c->in_len;
+	ssize_t n;
+
+	if (c->src.kind == CONN_TCP) // straight into the output: no more is read than the peer takes back
+		n = recv(c->src.fd, c->out, sizeof(c->out), 0);
+	else
+		n = room ? recv(c->src.fd, c->in + c->in_len, room, 0) : -1;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		conn_free(c);
+		return;
+	}
+	c->peer_done = n == 0;
+	if (c->src.kind == CONN_TCP) {
+		c->out_len = (size_t)n;
 		flush(c);
 		return;
 	}
-	for (;;) {
-		ssize_t n;
-
-		if (c->in_cap - c->in_len < 4096) {
-			char *bigger = c->in_cap > HEAD_MAX + BODY_MAX ? NULL : realloc(c->in, c->in_cap + 16384);
-
-			if (!bigger) {
-				conn_free(c);
-				return;
-			}
-			c->in = bigger;
-			c->in_cap += 16384;
-		}
-		n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {
-			conn_free(c);
-			return;
-		}
-		if (n == 0) {
-			c->peer_done = true;
-			break;
-		}
-		c->in_len += (size_t)n;
-		if (c->kind == CONN_TCP) {
-			bool ok = out_append(c, c->in, c->in_len);
-
-			c->in_len = 0;
-			if (!ok) {
-				conn_free(c);
-				return;
-			}
-			flush(c);
-			return;
-		}
-	}
-	if (c->kind == CONN_HTTP) {
-		if (serve_requests(c) && c->peer_done && c->answer_at)
-			watch(c, 0, EPOLL_CTL_MOD); // half closed: it still waits for its answer
+	c->in_len += (size_t)n;
+	if (c->answer_at) { // what came behind it waits; half closed: the answer is still wanted
+		if (c->peer_done)
+			watch(&c->src, 0, EPOLL_CTL_MOD);
 		return;
 	}
-	flush(c);
+	serve_requests(c);
+}
+
+static void conn_event(struct conn *c, uint32_t events)
+{
+	if (events & EPOLLERR)
+		conn_free(c);
+	else if (!(events & EPOLLOUT))
+		conn_read(c);
+	else if (flush(c) && c->in_len && !c->out_len)
+		serve_requests(c);
 }
 
 // Answers from the address that was asked, which matters on a socket bound to every address.
@@ -474,14 +467,16 @@ static int run_timers(void)
 	} else if (s.refusing) {
 		next = s.refuse_until;
 	}
-	for (struct source *c = s.conns, *following; c; c = following) {
+	for (struct conn *c = s.waiting ? s.conns : NULL, *following; c; c = following) {
 		following = c->next;
 		if (!c->answer_at)
 			continue;
 		if (now >= c->answer_at) {
 			c->answer_at = 0;
+			s.waiting--;
 			if (flush(c) && c->in_len)
 				serve_requests(c);
+			next = now; // it may wait again by now: look at all of them once more
 		} else if (c->answer_at < next) {
 			next = c->answer_at;
 		}
@@ -489,7 +484,7 @@ static int run_timers(void)
 	if (s.stopping) {
 		bool busy = false;
 
-		for (const struct source *c = s.conns; c; c = c->next)
+		for (const struct conn *c = s.conns; c; c = c->next)
 			busy = busy || c->answer_at || c->out_len;
 		if (now >= s.stop_at && !busy)
 			return -2;
@@ -508,6 +503,8 @@ int echo_serve(const struct echo_opts *opts)
 	sigset_t set;
 	int wait;
 
+	mallopt(M_MMAP_THRESHOLD, 64 << 20); // a connection's memory is reused, not mapped anew
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	s.opts = *opts;
 	s.ready = true;
 	s.ready_at = now_ms() + opts->ready_after_ms;
@@ -546,12 +543,7 @@ int echo_serve(const struct echo_opts *opts)
 			break;
 		case CONN_HTTP:
 		case CONN_TCP:
-			if (ev.events & EPOLLERR)
-				conn_free(src);
-			else if ((ev.events & EPOLLOUT) && !(ev.events & EPOLLIN))
-				flush(src);
-			else
-				conn_read(src);
+			conn_event((struct conn *)src, ev.events);
 			break;
 		}
 	}

@@ -33,8 +33,8 @@ struct fl_ctr_opts { // strings are copied
 
 // Starts it. Callbacks come later, from the loop.
 FL_WUR int fl_ctr_start(const struct fl_ctr_opts *o, struct fl_ctr **ret, struct fl_err *err);
-// Takes up what an earlier run of the node started: callbacks come as for a start; a container whose shim is gone without
-// an exit record is ended, and on_exit says `lost`. -ENOENT: there is no such attempt.
+// Takes up what an earlier run of the node started: callbacks come as for a start; a container whose shim is gone
+// without an exit record is ended, and on_exit says `lost`. -ENOENT: there is no such attempt.
 FL_WUR int fl_ctr_find(const struct fl_ctr_opts *o, struct fl_ctr **ret, struct fl_err *err);
 void fl_ctr_kill(struct fl_ctr *c, int signal); // by the OCI runtime; errors of a container already gone are ignored
 void fl_ctr_free(struct fl_ctr **c);            // no callback after this; the container goes on

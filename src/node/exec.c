@@ -85,13 +85,13 @@ static int find(const struct fl_node_paths *p, const struct fl_node_exec_opts *o
 int fl_node_exec(const struct fl_node_exec_opts *o, struct fl_err *err)
 {
 	AUTO(fl_node_paths_deinit) struct fl_node_paths p = {0};
-	AUTO_FREE char *id = NULL, *choice = NULL, *file = NULL;
-	FL_VEC(const char *) argv = {0};
 	int rc = fl_node_paths_init(&p, o->data_dir, false, err);
 
 	if (rc < 0)
 		return rc;
-	file = fl_asprintf("%s/runtime.choice", p.run);
+	AUTO_FREE char *file = fl_asprintf("%s/runtime.choice", p.run), *id = NULL, *choice = NULL;
+	FL_VEC(const char *) argv = {0};
+
 	rc = fl_file_read(file, &choice, NULL, err);
 	if (rc == 0)
 		rc = find(&p, o, &id, err);

@@ -134,7 +134,7 @@ static void serve_log(struct fl_kubelet *k, struct fl_http_req *r, const char *n
 {
 	struct fl_pods_log log = {0};
 	struct fl_logs_opts o;
-	struct fl_logs *logs;
+	struct fl_logs *logs = NULL;
 	struct fl_err err = {0};
 	struct stream *s;
 	bool follow, previous;

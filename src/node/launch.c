@@ -157,7 +157,7 @@ static void probes_start(struct container *c)
 	struct pod *p = c->pod;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO_FREE char *id = container_id(c, c->attempt);
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 
 	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
 		return;
@@ -193,7 +193,7 @@ static void on_image_known(void *arg, int rc, const struct fl_image *image, cons
 static void image_recall(struct container *c)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 
 	if (fl_pod_spec_read(&a, fl_object_tree(c->pod->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
 		return;
@@ -327,11 +327,10 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 {
 	struct pod *p = c->pod;
 	const struct fl_pods_opts *o = &p->pods->o;
-	AUTO_FREE char *passwd_path = fl_asprintf("%s/etc/passwd", c->image->rootfs), *passwd = NULL;
 	AUTO_FREE char *net = fl_podnet_ns_path(o->paths, p->uid, "net"),
 		       *uts = fl_podnet_ns_path(o->paths, p->uid, "uts"),
 		       *ipc = fl_podnet_ns_path(o->paths, p->uid, "ipc");
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 	struct fl_json *env = NULL, *argv = NULL;
 	struct fl_oci_mount *mounts = NULL;
 	unsigned n_mounts = 0;
@@ -359,6 +358,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, &mounts, &n_mounts, err);
 	if (rc < 0)
 		return rc;
+	AUTO_FREE char *passwd_path = fl_asprintf("%s/etc/passwd", c->image->rootfs), *passwd = NULL;
+
 	if (fl_file_read(passwd_path, &passwd, NULL, NULL) < 0)
 		passwd = NULL;
 	struct fl_oci_opts oci = {
@@ -486,7 +487,7 @@ static void pull(struct container *c)
 {
 	struct pod *p = c->pod;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 
 	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
 		return;
@@ -561,7 +562,6 @@ static void read_last(struct container *c)
 void fl_container_adopt(struct container *c)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	AUTO_FREE char *dir = NULL, *ready_path = NULL, *ready = NULL, *lock = NULL;
 	int newest = newest_attempt(c);
 	struct fl_ctr_exit e;
 	struct fl_ctr_opts o;
@@ -571,13 +571,14 @@ void fl_container_adopt(struct container *c)
 	c->attempt = (unsigned)newest;
 	image_recall(c);
 	read_last(c);
-	dir = fl_container_dir(c, c->attempt);
-	lock = fl_asprintf("%s/lock", dir);
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt), *lock = fl_asprintf("%s/lock", dir);
+
 	if (access(lock, F_OK) < 0) { // prepared, never started
 		c->state = CONTAINER_WAITING;
 		return;
 	}
-	ready_path = fl_asprintf("%s/ready", dir);
+	AUTO_FREE char *ready_path = fl_asprintf("%s/ready", dir), *ready = NULL;
+
 	if (fl_file_read(ready_path, &ready, NULL, NULL) == 0) {
 		c->was_ready = strncmp(ready, "ready", 5) == 0;
 		c->was_started = c->was_ready || strncmp(ready, "started", 7) == 0;

@@ -59,7 +59,7 @@ int fl_node_paths_init(struct fl_node_paths *p, const char *data_dir, int create
 		}
 	}
 	*p = n;
-	n = (struct fl_node_paths){0};
+	memset(&n, 0, sizeof(n)); // handed over
 	return 0;
 }
 

@@ -63,7 +63,7 @@ static void on_reference(void *arg, bool secret, const char *name)
 void fl_pod_fetch(struct pod *p)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 
 	p->fetch_failed = false;
 	fl_map_deinit(&p->docs);

@@ -225,7 +225,7 @@ static int bind_namespaces(const struct fl_node_paths *p, const char *uid, struc
 
 static int create_namespaces(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err)
 {
-	struct home h;
+	struct home h = {0};
 	int rc = home_open(&h, err);
 
 	if (rc < 0)
@@ -275,7 +275,7 @@ static int add_links(const struct fl_node_paths *p, const struct fl_podnet_pod *
 	AUTO_FREE char *path = fl_podnet_ns_path(p, pod->uid, "net");
 	AUTO_CLOSE int ns_fd = open(path, O_RDONLY | O_CLOEXEC);
 	char ifname[FL_PODNET_IFNAME_LEN];
-	struct home h;
+	struct home h = {0};
 	int index, rc;
 
 	if (ns_fd < 0)

@@ -167,7 +167,7 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 	AUTO_FREE char *json = NULL;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO(fl_object_put) struct fl_object *obj = NULL;
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 	struct fl_err err = {0};
 	struct pod *p;
 	size_t len;
@@ -177,7 +177,7 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		rc = fl_object_parse(fl_resource_intern("", "pods"), json, len, &obj, &err);
 	if (rc == 0)
 		rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
-	if (rc < 0 || strcmp(spec.uid, uid) != 0) { // cut short by a crash before anything was started
+	if (rc < 0 || !fl_streq(spec.uid, uid)) { // cut short by a crash before anything was started
 		if (fl_podnet_del(pods->o.paths, uid, &err) < 0)
 			fl_warn("remains of pod %s: %s", uid, err.text);
 		fl_work_remove(pods, TAKE_PTR(dir));
@@ -300,7 +300,7 @@ static void reject(struct pod *p, const char *why)
 void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 	struct fl_err err = {0};
 	const char *phase;
 	struct pod *p = fl_map_get(&pods->table, obj->uid);

@@ -139,7 +139,7 @@ void fl_pod_tell(struct pod *p)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 	struct fl_pod_view view;
 	struct fl_json *status;
 	uint64_t hash, now = uv_now(p->pods->o.loop);

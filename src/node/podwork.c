@@ -35,7 +35,7 @@ static int setup(struct job *j, struct fl_err *err)
 	AUTO_FREE char *host_resolv = NULL, *file = fl_asprintf("%s/pod.json", p->dir),
 		       *ips_file = fl_asprintf("%s/ips", p->dir);
 	AUTO(fl_buf_deinit) struct fl_buf ips = {0};
-	struct fl_pod_spec spec;
+	struct fl_pod_spec spec = {0};
 	struct fl_dns_config dns = {
 	    .servers = {o->dns_ips[0], o->dns_ips[1]}, .n_servers = o->n_dns_ips, .domain = o->cluster_domain};
 	struct fl_env_source source = {.pod = &spec, .lookup = lookup, .arg = p};

@@ -17,7 +17,10 @@ $(NODE_SHIM): cmd/fairlead-shim/main.c src/node/crilog.c src/node/crilog.h src/n
 	@echo "  CC   $@"
 	$(Q)$(CC) $(STATIC_FLAGS) -o $@ $(filter %.c,$^)
 
-$(O)/src/node/embed.o: $(NODE_ECHO) $(NODE_SHIM)
-$(O)/src/node/embed.o: CPPFLAGS += -DFL_EMBED_ECHO='"$(abspath $(NODE_ECHO))"' -DFL_EMBED_SHIM='"$(abspath $(NODE_SHIM))"' \
-	-DFL_EMBED_ECHO_SHA256='"$(firstword $(shell sha256sum $(NODE_ECHO)))"' \
-	-DFL_EMBED_SHIM_SHA256='"$(firstword $(shell sha256sum $(NODE_SHIM)))"'
+$(O)/libnode.a: $(O)/src/node/programs.o
+$(O)/src/node/programs.o: src/node/programs.S $(NODE_ECHO) $(NODE_SHIM)
+	@mkdir -p $(@D)
+	@echo "  AS   $<"
+	$(Q)$(CC) -c $< -o $@ -DFL_EMBED_ECHO='"$(NODE_ECHO)"' -DFL_EMBED_SHIM='"$(NODE_SHIM)"' \
+		-DFL_EMBED_ECHO_SHA256='"$(firstword $(shell sha256sum $(NODE_ECHO)))"' \
+		-DFL_EMBED_SHIM_SHA256='"$(firstword $(shell sha256sum $(NODE_SHIM)))"'

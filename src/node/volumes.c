@@ -35,12 +35,12 @@ static bool is_safe_path(const char *path)
 
 static int put(const struct target *t, const char *path, mode_t mode, const void *data, size_t len, struct fl_err *err)
 {
-	AUTO_FREE char *full = fl_asprintf("%s/%s", t->dir, path), *parent = fl_strdup(full);
+	AUTO_FREE char *full = fl_asprintf("%s/%s", t->dir, path);
+	AUTO_FREE char *parent = fl_strndup(full, strlen(full) - strlen(basename(full)));
 	int rc;
 
 	if (!is_safe_path(path))
 		return fl_err_set(err, -EINVAL, "volume file %s: not a path inside the volume", path);
-	*strrchr(parent, '/') = '\0';
 	rc = fl_file_mkdirs(parent, 0755, err);
 	if (rc == 0)
 		rc = fl_node_file_put(full, data, len, mode, err);
@@ -55,7 +55,7 @@ static int put_value(const struct target *t, const char *path, mode_t mode, cons
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 
-	if (!fl_json_is(value, FL_JSON_STRING))
+	if (!value || value->type != FL_JSON_STRING)
 		return 0;
 	if (!base64)
 		return put(t, path, mode, value->str.s, value->str.len, err);
