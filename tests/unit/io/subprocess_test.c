@@ -140,6 +140,17 @@ static void does_not_wait_for_grandchildren(void **state)
 	assert_int_equal(kill(-atoi(r.out.data), SIGKILL), 0);
 }
 
+static void inherits_no_descriptors(void **state)
+{
+	AUTO(free_result) struct result r = {0};
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	sh("ls /proc/$$/fd | tr '\\n' ' '", &(struct fl_subprocess_opts){0}, &r);
+	close(fds[0]);
+	close(fds[1]);
+	assert_string_equal(r.out.data, "0 1 2 ");
+}
+
 static void says_what_cannot_be_started(void **state)
 {
 	uv_loop_t loop;
@@ -182,6 +193,7 @@ int main(void)
 	    cmocka_unit_test(tells_signals),
 	    cmocka_unit_test(kills_the_group_at_the_time_out),
 	    cmocka_unit_test(does_not_wait_for_grandchildren),
+	    cmocka_unit_test(inherits_no_descriptors),
 	    cmocka_unit_test(says_what_cannot_be_started),
 	    cmocka_unit_test(runs_blocking),
 	};
