@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What an operator does to the store of a node, and what a disk does: backup, restore, damage, no room. The store is on a small tmpfs of its own.
+
+setup_file() {
+	load lib.bash
+	world_begin store
+	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
+	node_ns one 1
+	mkdir -p -m 0700 "$WORLD_DIR/one/store"
+	mount -t tmpfs -o size=32m,mode=0700 "$WORLD-store" "$WORLD_DIR/one/store"
+	node_up one
+}
+
+teardown_file() {
+	load lib.bash
+	# shellcheck disable=SC1091
+	source "$BATS_FILE_TMPDIR/world"
+	WORLD_NODES=(one)
+	"$FAIRLEAD" down --data-dir="$WORLD_DIR/one" || true
+	umount "$WORLD_DIR/one/store"
+	world_end
+}
+
+setup() {
+	load lib.bash
+	# shellcheck disable=SC1091
+	source "$BATS_FILE_TMPDIR/world"
+	WORLD_NODES=(one)
+	BACKUP=$WORLD_DIR/backup
+}
+
+newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
+
+# watch_from REVISION: what a watch from there is told at once
+watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$1&timeoutSeconds=1"; }
+
+@test "a backup is taken while there are writes, and only its owner can read it" {
+	kc one create configmap before --from-literal=a=b
+	while kc one create configmap "other-$((++i))" --from-literal=a=b >/dev/null; do :; done &
+	local writer=$!
+	wait_for 10 kc one get configmap other-2
+	run "$FAIRLEAD" backup --data-dir="$WORLD_DIR/one" "$BACKUP"
+	kill "$writer"
+	wait "$writer" || true
+	[[ $status == 0 && $output == "fairlead: $BACKUP holds "*" objects, "*" bytes" ]]
+	[[ $(stat -c %a "$BACKUP") == 600 ]]
+	[[ -z $(find "$WORLD_DIR" -maxdepth 1 -name 'backup.tmp*') ]]
+}
+
+@test "a restore is refused while the node runs" {
+	run "$FAIRLEAD" restore --data-dir="$WORLD_DIR/one" "$BACKUP"
+	[[ $status == 1 && $output == *"is in use by"*"pid $(cat "$WORLD_DIR/one/lock")"* ]]
+	kc one create configmap after --from-literal=a=b
+}
+
+@test "a restore brings back what was in the backup, and no revision comes twice" {
+	local seen
+	seen=$(newest)
+	echo "$seen" >"$BATS_FILE_TMPDIR/seen"
+	node_stop one
+	run "$FAIRLEAD" restore --data-dir="$WORLD_DIR/one" "$BACKUP"
+	[[ $status == 0 && $output == "fairlead: restored "*" objects at revision "* ]]
+	node_up one
+	kc one get configmaps before other-1
+	run kc one get configmap after
+	[[ $status != 0 && $output == *NotFound* ]]
+	[[ $(newest) -gt $((seen + 1000000)) ]]
+	[[ $(kc one get node one -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
+@test "a watch from before the restore is told 410" {
+	run watch_from "$(cat "$BATS_FILE_TMPDIR/seen")"
+	[[ $output == *'"type":"ERROR"'*'"code":410'* ]]
+	run watch_from "$(newest)"
+	[[ $output != *ERROR* ]]
+}
+
+@test "with the disk full writes are refused with the reason, reads go on, and writes return with room" {
+	cat /dev/zero >"$WORLD_DIR/one/store/filler" 2>/dev/null || true
+	head -c 500000 /dev/zero | tr '\0' x >"$WORLD_DIR/large"
+	local i
+	for i in $(seq 80); do # until the room that the files had already is used up
+		run kc one create configmap "large-$i" --from-file="a=$WORLD_DIR/large"
+		[[ $status == 0 ]] || break
+	done
+	[[ $status != 0 && $output == *"no space left on the disk"* ]]
+	kc one get configmap before
+	kc one get node one
+	rm "$WORLD_DIR/one/store/filler"
+	wait_for 5 kc one create configmap room-again --from-literal=a=b
+	kc one get configmap room-again
+}
+
+@test "damage is refused at the start and named" {
+	node_stop one
+	python3 - "$WORLD_DIR/one/store/fairlead.db" <<-'EOF'
+		import sqlite3, sys
+		db = sqlite3.connect(sys.argv[1])
+		db.execute("UPDATE log SET value = CAST(replace(CAST(value AS TEXT), 'other', 'OTHER') AS BLOB) WHERE name = 'other-1'")
+		db.commit()
+	EOF
+	run on one timeout 10 "$FAIRLEAD" apiserver --data-dir="$WORLD_DIR/one"
+	[[ $status == 1 && $output == *"(configmaps default/other-1) is damaged"* ]]
+}
+
+@test "a repair names what it drops and keeps the rest" {
+	node_up one --repair
+	grep 'warn up: store is damaged: .*(configmaps default/other-1) is dropped, the object is lost' "$WORLD_DIR/one/up.log"
+	grep 'warn up: store is repaired objects=[0-9]* rows_dropped=1 ' "$WORLD_DIR/one/up.log"
+	kc one get configmaps before room-again
+	run kc one get configmap other-1
+	[[ $status != 0 && $output == *NotFound* ]]
+	[[ -s $WORLD_DIR/one/store/fairlead.db.replaced ]]
+}
