@@ -25,21 +25,6 @@ enum fl_proxy_kind {
 	FL_PROXY_KIND_COUNT,
 };
 
-// An address, protocol and port that clients connect to. The three are its key: no two frontends share them.
-struct fl_proxy_frontend {
-	struct fl_ip ip;
-	uint8_t proto; // IPPROTO_TCP, _UDP, _SCTP
-	uint8_t kind;  // enum fl_proxy_kind
-	// Traffic policy Local (internalTrafficPolicy of a cluster IP, externalTrafficPolicy of the other kinds): only
-	// endpoints of this node. For the external kinds traffic from pods and from the host itself is exempt.
-	bool local;
-	uint16_t port;               // host order
-	uint16_t n_cluster, n_local; // endpoints in the two lists of its pool
-	uint32_t affinity_s;         // session affinity by client address, seconds; 0 = none
-	uint32_t pool;               // id
-	const char *name;            // of its pool
-};
-
 struct fl_proxy_endpoint {
 	struct fl_ip ip;
 	uint16_t port; // host order
@@ -52,7 +37,6 @@ struct fl_proxy_pool {
 	uint32_t id;      // a hash of the name: the same after a restart
 	uint8_t family;   // AF_INET, AF_INET6
 	uint8_t proto;    // IPPROTO_*
-	bool affinity;    // its frontends have session affinity
 	const char *name; // "namespace/service:port"
 	struct fl_proxy_endpoint *cluster, *local;
 	uint16_t n_cluster, n_local; // local is filled only where a frontend has policy Local
@@ -62,6 +46,20 @@ struct fl_proxy_pool {
 	uint16_t n_serving;
 };
 
+// An address, protocol and port that clients connect to. The three are its key: no two frontends share them.
+struct fl_proxy_frontend {
+	struct fl_ip ip;
+	uint8_t proto; // IPPROTO_TCP, _UDP, _SCTP
+	uint8_t kind;  // enum fl_proxy_kind
+	// Traffic policy Local (internalTrafficPolicy of a cluster IP, externalTrafficPolicy of the other kinds): only
+	// endpoints of this node. For the external kinds traffic from pods and from the host itself is exempt.
+	bool local;
+	uint16_t port;       // host order
+	uint32_t affinity_s; // session affinity by client address, seconds; 0 = none
+	const struct fl_proxy_pool *pool;
+};
+
+// A frontend is also changed when its pool is. Old and new have the same key.
 struct fl_proxy_frontend_change {
 	const struct fl_proxy_frontend *old, *new_frontend; // NULL: added, removed
 };

@@ -38,7 +38,7 @@ struct slot_key {
 struct slot {
 	struct slot_key key;
 	struct claim *claims;
-	struct fl_proxy_frontend applied; // name is NULL
+	struct fl_proxy_frontend applied; // its pool lives: whoever replaces a pool touches the slots of its Service
 	bool is_applied, touched;
 };
 
@@ -329,9 +329,8 @@ static bool same_list(const struct fl_proxy_endpoint *a, const struct fl_proxy_e
 static bool same_pool(const struct fl_proxy_pool *a, const struct fl_proxy_pool *b)
 {
 	return a->n_cluster == b->n_cluster && a->n_local == b->n_local && a->proto == b->proto &&
-	       a->affinity == b->affinity && same_list(a->cluster, b->cluster, a->n_cluster) &&
-	       same_list(a->local, b->local, a->n_local) && a->n_serving == b->n_serving &&
-	       same_list(a->serving, b->serving, a->n_serving);
+	       same_list(a->cluster, b->cluster, a->n_cluster) && same_list(a->local, b->local, a->n_local) &&
+	       a->n_serving == b->n_serving && same_list(a->serving, b->serving, a->n_serving);
 }
 
 // A hash, so that the same Service has the same id in the next run and what stands in the kernel stays as it is.
@@ -465,8 +464,7 @@ static struct slot_key key_of(const struct fl_proxy_frontend *f)
 
 static bool same_frontend(const struct fl_proxy_frontend *a, const struct fl_proxy_frontend *b)
 {
-	return a->kind == b->kind && a->local == b->local && a->n_cluster == b->n_cluster && a->n_local == b->n_local &&
-	       a->affinity_s == b->affinity_s && a->pool == b->pool;
+	return a->kind == b->kind && a->local == b->local && a->affinity_s == b->affinity_s && a->pool == b->pool;
 }
 
 static void touch(struct fl_proxy_core *c, struct slot *slot)
@@ -523,12 +521,10 @@ static void update_claims(struct fl_proxy_core *c, struct service *s, const stru
 
 	for (size_t i = 0; i < d->n_frontends; i++) {
 		struct claim *claim = FL_NEW(struct claim);
-		const struct fl_proxy_pool *pool = &s->pools.v[d->frontends[i].pool]->value;
 
 		claim->owner = s;
 		claim->value = d->frontends[i];
-		claim->value.pool = pool->id;
-		claim->value.name = pool->name;
+		claim->value.pool = &s->pools.v[d->frontends[i].pool - d->pools]->value;
 		now[i] = claim;
 		add_claim(c, claim);
 	}
@@ -541,9 +537,10 @@ static void update_claims(struct fl_proxy_core *c, struct service *s, const stru
 
 static void note_udp_change(struct fl_proxy_core *c, const struct slot *slot, const struct fl_proxy_frontend *want)
 {
-	bool moved = !want || !slot->is_applied || want->pool != slot->applied.pool;
+	bool moved = !want || !slot->is_applied || want->pool->id != slot->applied.pool->id;
 
-	if (slot->key.proto == IPPROTO_UDP && (moved || fl_map_get_n(&c->lost_pools, &want->pool, sizeof(want->pool))))
+	if (slot->key.proto == IPPROTO_UDP &&
+	    (moved || fl_map_get_n(&c->lost_pools, &want->pool->id, sizeof(want->pool->id))))
 		fl_vec_push(&c->udp_changes, slot->key);
 }
 
@@ -575,7 +572,6 @@ static void settle(struct fl_proxy_core *c, struct slot *slot)
 		return;
 	}
 	slot->applied = *want;
-	slot->applied.name = NULL;
 	slot->is_applied = true;
 }
 
@@ -695,10 +691,8 @@ bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip 
 	struct fl_proxy_frontend f = {.ip = *ip, .proto = IPPROTO_UDP, .port = port};
 	struct slot_key key = key_of(&f);
 	const struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
-	uint32_t id = slot && slot->claims ? slot->claims->value.pool : 0;
-	const struct pool *pool = fl_map_get_n(&c->pool_ids, &id, sizeof(id));
 
-	return pool && serves(&pool->value, endpoint_ip, endpoint_port);
+	return slot && slot->claims && serves(slot->claims->value.pool, endpoint_ip, endpoint_port);
 }
 
 void fl_proxy_core_counts(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)
@@ -719,7 +713,8 @@ void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_sta
 	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);) {
 		const struct slot *slot = it.value;
 
-		if (slot->is_applied && slot->applied.local && slot->applied.n_local == 0 && slot->applied.n_cluster)
+		if (slot->is_applied && slot->applied.local && slot->applied.pool->n_local == 0 &&
+		    slot->applied.pool->n_cluster)
 			ret->no_local_endpoints[slot->applied.kind != FL_PROXY_CLUSTER_IP]++;
 	}
 }
@@ -739,8 +734,8 @@ static void dump_endpoints(struct fl_buf *b, const char *title, const struct fl_
 
 static void dump_pool(struct fl_buf *b, const struct fl_proxy_pool *p)
 {
-	fl_buf_printf(b, "pool %s %s %s%s", p->name, fl_proxy_proto_name(p->proto),
-		      p->family == AF_INET6 ? "ipv6" : "ipv4", p->affinity ? " affinity" : "");
+	fl_buf_printf(b, "pool %s %s %s", p->name, fl_proxy_proto_name(p->proto),
+		      p->family == AF_INET6 ? "ipv6" : "ipv4");
 	dump_endpoints(b, "cluster", p->cluster, p->n_cluster);
 	dump_endpoints(b, "local", p->local, p->n_local);
 }
@@ -752,8 +747,8 @@ static void dump_frontend(struct fl_buf *b, const struct fl_proxy_frontend *f)
 	char ip[FL_IP_STRLEN];
 
 	fl_buf_printf(b, "frontend %s %u %s %s%s -> %s %u/%u", fl_ip_format(&f->ip, ip), f->port,
-		      fl_proxy_proto_name(f->proto), kinds[f->kind], f->local ? " local" : "", f->name, f->n_cluster,
-		      f->n_local);
+		      fl_proxy_proto_name(f->proto), kinds[f->kind], f->local ? " local" : "", f->pool->name,
+		      f->pool->n_cluster, f->pool->n_local);
 	if (f->affinity_s)
 		fl_buf_printf(b, " affinity %us", f->affinity_s);
 }

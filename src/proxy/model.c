@@ -218,7 +218,6 @@ void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const 
 
 			pool->family = cluster_ip->family;
 			pool->proto = port->proto;
-			pool->affinity = svc->affinity_s > 0;
 			// Unnamed ports cannot stand beside others, but one number may serve two protocols.
 			pool->name = fl_arena_printf(a, "%s:%s", key, *port->name ? port->name : "");
 			if (!*port->name)
@@ -227,12 +226,10 @@ void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const 
 
 			struct fl_proxy_frontend like = {
 			    .proto = port->proto,
-			    .n_cluster = pool->n_cluster,
-			    .n_local = pool->n_local,
 			    .affinity_s = svc->affinity_s,
-			    .pool = (uint32_t)d.n_pools++,
-			    .name = pool->name,
+			    .pool = pool,
 			};
+			d.n_pools++;
 			add_frontends(&d, &like, svc, port, cluster_ip);
 		}
 	}

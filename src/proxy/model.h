@@ -58,8 +58,8 @@ bool fl_proxy_slice_parse(const struct fl_json *obj, const struct fl_proxy_where
 			  struct fl_proxy_slice *ret, const char **ret_service);
 void fl_proxy_slice_deinit(struct fl_proxy_slice *s);
 
-// What a Service asks for. Arrays and strings in the arena of the call; frontends[i].pool is an index into pools, for
-// the core to replace by an id; pools[i].id is 0. Endpoints in the order of address and port, without duplicates.
+// What a Service asks for. Arrays and strings in the arena of the call; frontends[i].pool points into pools;
+// pools[i].id is 0. Endpoints in the order of address and port, without duplicates.
 struct fl_proxy_desired {
 	struct fl_proxy_frontend *frontends;
 	struct fl_proxy_pool *pools;

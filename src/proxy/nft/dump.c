@@ -10,14 +10,12 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "proxy/model.h"
 #include "proxy/nft/read.h"
 
-#define ATTRS     16
-#define LEN_SHAPE 12 // bytes before the pool in a frontend's data
+#define ATTRS 16
 
 struct expr_view {
 	const char *name;
@@ -241,9 +239,9 @@ static int show_rule(const struct nlmsghdr *msg, void *arg)
 	return 0;
 }
 
-static int show_rules(struct fl_netlink *nl, const char *chain, struct fl_buf *ret, struct fl_err *err)
+static int show_rules(struct fl_netlink *nl, bool is6, const char *chain, struct fl_buf *ret, struct fl_err *err)
 {
-	AUTO(nft_batch_deinit) struct nft_batch b = {0};
+	AUTO(nft_batch_deinit) struct nft_batch b = {.family = nft_family(is6)};
 
 	nft_msg_begin(&b, NFT_MSG_GETRULE, NLM_F_DUMP);
 	nft_attr_str(&b, NFTA_RULE_TABLE, NFT_TABLE);
@@ -256,7 +254,6 @@ static int show_rules(struct fl_netlink *nl, const char *chain, struct fl_buf *r
 
 struct lines {
 	struct fl_arena arena;
-	struct fl_map *pools; // id -> name
 	FL_VEC(const char *) v;
 };
 
@@ -334,74 +331,36 @@ static unsigned take_port(struct fields *f)
 	return ntohs(port_be);
 }
 
-// A pool by its name, which the comments of frontends tell, else by its id.
-static void show_pool(struct fl_buf *b, const struct fl_map *pools, uint32_t id)
+static void show_target(struct fl_buf *b, bool is6, const uint8_t *data)
 {
-	const char *name = fl_map_get_n(pools, &id, sizeof(id));
+	struct fields d = {data};
+	char ip[FL_IP_STRLEN];
 
-	if (name)
-		fl_buf_puts(b, name);
-	else
-		fl_buf_printf(b, "%08x", id);
+	fl_buf_printf(b, " : %s", take_ip(&d, is6, ip));
+	fl_buf_printf(b, " . %u", take_port(&d));
 }
 
-static void show_fields(struct fl_buf *b, const struct fl_map *pools, const struct nft_elem *e)
+static void show_fields(struct fl_buf *b, const struct nft_elem *e)
 {
-	bool is6 = e->set % 2;
-	struct fields k = {e->key}, d = {e->data};
+	struct fields k = {e->key};
 	char ip[FL_IP_STRLEN];
-	uint32_t counts;
+	bool has_ip = e->set != NFT_NODE_PORTS && e->set != NFT_NODE_PORT_SLOTS && e->set != NFT_MASQ_NODE_PORTS;
 
-	switch ((enum nft_set_id)(e->set - is6)) {
-	case NFT_FRONTENDS4:
-		fl_buf_printf(b, "%s", take_ip(&k, is6, ip));
-		fl_buf_printf(b, " . %s", fl_proxy_proto_name(*k.at));
-		k.at += 4;
-		fl_buf_printf(b, " . %u : ", take_port(&k));
-		counts = take_word(&d);
-		fl_buf_printf(b, "%u/%u", counts & 0xffff, counts >> 16);
-		fl_buf_printf(b, " . %u", take_word(&d));
-		fl_buf_printf(b, " . %us", take_word(&d));
-		fl_buf_puts(b, " . ");
-		show_pool(b, pools, take_word(&d));
-		break;
-	case NFT_SLOTS4:
-		show_pool(b, pools, take_word(&k));
-		fl_buf_printf(b, " . %5u : ", take_word(&k));
-		fl_buf_puts(b, take_ip(&d, is6, ip));
-		fl_buf_printf(b, " . %u", take_port(&d));
-		break;
-	case NFT_MEMBERS4:
-		show_pool(b, pools, take_word(&k));
-		fl_buf_printf(b, " . %s", take_ip(&k, is6, ip));
-		fl_buf_printf(b, " . %u", take_port(&k));
-		break;
-	case NFT_VIPS4:
-	case NFT_LOCALS4:
-		fl_buf_puts(b, take_ip(&k, is6, ip));
-		break;
-	case NFT_DISPATCH_SVC4:
-	case NFT_DISPATCH_NP4:
-		counts = take_word(&k);
-		fl_buf_printf(b, "%u/%u", counts & 0xffff, counts >> 16);
-		fl_buf_printf(b, " . %u", take_word(&k));
-		fl_buf_printf(b, " . %us", take_word(&k));
-		break;
-	default:
-		fl_buf_printf(b, "%u", take_word(&k));
-		break;
+	if (has_ip)
+		fl_buf_puts(b, take_ip(&k, e->is6, ip));
+	if (e->set == NFT_CLUSTER_IPS || e->set == NFT_LOCALS)
+		return;
+	fl_buf_printf(b, "%s%s", has_ip ? " . " : "", fl_proxy_proto_name(*k.at));
+	k.at += 4;
+	fl_buf_printf(b, " . %u", take_port(&k));
+	if (e->set == NFT_SLOTS || e->set == NFT_NODE_PORT_SLOTS) {
+		fl_buf_printf(b, " . %5u", take_word(&k));
+		show_target(b, e->is6, e->data);
 	}
 	if (e->chain)
 		fl_buf_printf(b, " : goto %s", e->chain);
-}
-
-static void learn_pool(struct lines *l, const struct nft_elem *e)
-{
-	struct fields d = {e->data + LEN_SHAPE};
-	uint32_t id = take_word(&d);
-
 	if (e->comment)
-		free(fl_map_set_n(l->pools, &id, sizeof(id), fl_strdup(e->comment)));
+		fl_buf_printf(b, " \"%s\"", e->comment);
 }
 
 static void add_elem(void *arg, const struct nft_elem *e)
@@ -409,39 +368,40 @@ static void add_elem(void *arg, const struct nft_elem *e)
 	struct lines *l = arg;
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 
-	if (e->set <= NFT_FRONTENDS6)
-		learn_pool(l, e);
-	fl_buf_printf(&b, "%s ", nft_set_defs[e->set].name);
-	show_fields(&b, l->pools, e);
+	fl_buf_printf(&b, "%s ", nft_set_def(e->set, e->is6).name);
+	show_fields(&b, e);
 	fl_vec_push(&l->v, (const char *)fl_arena_strdup(&l->arena, b.data));
 }
 
-static void names_deinit(struct fl_map *names)
+static void add_set(void *arg, const char *name)
 {
-	for (struct fl_map_iter it = {0}; fl_map_next(names, &it);)
-		free(it.value);
-	fl_map_deinit(names);
+	struct lines *l = arg;
+
+	if (fl_starts_with(name, NFT_AFFINITY_PREFIX))
+		fl_vec_push(&l->v, (const char *)fl_arena_printf(&l->arena, "set %s", name));
 }
 
-int nft_dump(struct fl_netlink *nl, struct fl_buf *ret, struct fl_err *err)
+int nft_dump(struct fl_netlink *nl, bool is6, struct fl_buf *ret, struct fl_err *err)
 {
-	AUTO(lines_deinit) struct lines chains = {0};
-	AUTO(names_deinit) struct fl_map pools = {0};
-	int rc = nft_read_chains(nl, add_chain, &chains, err);
+	AUTO(lines_deinit) struct lines chains = {0}, sets = {0};
+	int rc = nft_read_chains(nl, is6, add_chain, &chains, err);
 
+	fl_buf_printf(ret, "table %s " NFT_TABLE "\n", is6 ? "ip6" : "ip");
 	sort(&chains);
 	for (size_t i = 0; rc == 0 && i < chains.v.n; i++) {
 		const char *line = chains.v.v[i];
 
 		fl_buf_printf(ret, "chain %s\n", line);
-		rc = show_rules(nl, fl_arena_strndup(&chains.arena, line, strcspn(line, " ")), ret, err);
+		rc = show_rules(nl, is6, fl_arena_strndup(&chains.arena, line, strcspn(line, " ")), ret, err);
 	}
-	for (unsigned set = 0; rc == 0 && set < NFT_AFFINITY4; set++) { // frontends first: they name the pools
-		AUTO(lines_deinit) struct lines elems = {.pools = &pools};
+	if (rc == 0)
+		rc = nft_read_sets(nl, is6, add_set, &sets, err);
+	put_sorted(&sets, ret);
+	for (unsigned set = 0; rc == 0 && set < NFT_SET_COUNT; set++) {
+		AUTO(lines_deinit) struct lines elems = {0};
 
-		rc = nft_read_elems(nl, set, add_elem, &elems, err);
-		if (rc == 0)
-			put_sorted(&elems, ret);
+		rc = nft_read_elems(nl, is6, set, add_elem, &elems, err);
+		put_sorted(&elems, ret);
 	}
 	return rc;
 }

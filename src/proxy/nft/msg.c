@@ -50,7 +50,7 @@ void nft_msg_end(struct nft_batch *b)
 
 void nft_msg_begin(struct nft_batch *b, uint16_t type, uint16_t flags)
 {
-	begin_message(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, NFT_FAMILY_TABLE, 0);
+	begin_message(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, b->family, 0);
 }
 
 void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl)
@@ -72,7 +72,8 @@ static const char *type_name(unsigned type)
 	    [NFT_MSG_NEWCHAIN] = "add chain",         [NFT_MSG_DELCHAIN] = "delete chain",
 	    [NFT_MSG_NEWRULE] = "add rule in",        [NFT_MSG_NEWSET] = "add set",
 	    [NFT_MSG_NEWSETELEM] = "add elements of", [NFT_MSG_DELSETELEM] = "delete elements of",
-	    [NFT_MSG_NEWOBJ] = "add counter",         [NFT_MSG_DELRULE] = "delete rules of",
+	    [NFT_MSG_DELSET] = "delete set",          [NFT_MSG_NEWOBJ] = "add counter",
+	    [NFT_MSG_DELRULE] = "delete rules of",
 	};
 
 	return type < FL_COUNT(names) && names[type] ? names[type] : "message";
@@ -270,6 +271,14 @@ void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id)
 		nft_attr_u32(b, NFTA_SET_DESC_SIZE, def->max_elems);
 		nft_nest_end(b, nest);
 	}
+	nft_msg_end(b);
+}
+
+void nft_del_set(struct nft_batch *b, const char *name)
+{
+	nft_msg_begin(b, NFT_MSG_DELSET, 0);
+	nft_attr_str(b, NFTA_SET_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_SET_NAME, name);
 	nft_msg_end(b);
 }
 

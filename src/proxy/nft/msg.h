@@ -17,16 +17,16 @@
 #include <linux/netfilter.h> // after <netinet/in.h>, or the two define the same things twice
 #include <linux/netfilter/nf_tables.h>
 
-#define NFT_TABLE        "fairlead"
-#define NFT_MAX_NAME     32 // of our chains and sets, NUL included
-#define R(n)             ((uint32_t)(NFT_REG32_00 + (n)))
-#define NFT_FAMILY_TABLE NFPROTO_INET
+#define NFT_TABLE    "fairlead"
+#define NFT_MAX_NAME 80 // of our chains and sets, NUL included
+#define R(n)         ((uint32_t)(NFT_REG32_00 + (n)))
 
 struct nft_batch {
 	struct fl_buf buf;
 	struct fl_netlink *nl; // gives sequence numbers; NULL leaves them 0 (for hashing what would be sent)
 	size_t msg;            // offset of the message that is being built
 	size_t rule_exprs;     // offset of its open list of expressions
+	uint8_t family;        // NFPROTO_IPV4 or _IPV6: the table that messages are about; set it before each group
 };
 
 void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl);
@@ -59,7 +59,8 @@ struct nft_set_def {
 	uint32_t data_len;
 	uint32_t max_elems; // 0 = no limit
 };
-void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id);
+void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id); // id: any that is once in the batch
+void nft_del_set(struct nft_batch *b, const char *name);
 
 // nft(8)'s numbers of types, and how it writes a concatenation of them.
 #define NFT_TYPE_IPADDR        7u
@@ -71,11 +72,12 @@ void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id);
 #define NFT_TYPE3(a, b, c)     (NFT_TYPE2(a, b) << 6 | (c))
 #define NFT_TYPE4(a, b, c, d)  (NFT_TYPE3(a, b, c) << 6 | (d))
 
-// An element, in a message that nft_elems_begin opened. data_len 0: no data; chain not NULL: the data is `goto chain`.
+// An element. data_len 0: no data; chain not NULL: the data is `goto chain`.
 struct nft_elem {
+	bool is6;
 	uint8_t set; // enum nft_set_id, for the caller
 	uint8_t key_len, data_len;
-	uint8_t key[32], data[24];
+	uint8_t key[32], data[20];
 	const char *chain, *comment;
 };
 // Writes all of list (elements of one set), in as many messages as they need.

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The nftables backend: a delta becomes one transaction of element changes. Established connections are untouched by
-// any of it: conntrack remembers where they go.
+// The nftables backend: a delta becomes a transaction of element changes. Established connections are untouched by any
+// of it: conntrack remembers where they go.
 //
-// Besides the sets themselves it keeps one count: how many frontends use each shape (layout.h), because a chain must
-// go with the last of them.
+// Besides the rules themselves it keeps how many frontends lead to each chain, and how many chains use each affinity
+// set, because these go with the last of their users.
 //
 // A full delta is compared with what the kernel holds, element by element, so a restart writes nothing when nothing
-// changed meanwhile. When the rules are those of another version, they are replaced over the same elements. When the
-// table has other sets or is not there, the same transaction makes it anew: no packet sees a state without rules.
+// changed meanwhile. When the rules are those of another version, they are replaced over the same elements. When a
+// table has other sets or is not there, both are made anew in one transaction: no packet sees a state without rules.
 //
 // A packet may be on its way through the rules while they change, and each of its look-ups sees the state of its own
 // moment. What it may need after it has seen what leads there is therefore there first and goes last: chains are
-// written in a transaction before the elements that lead to them, and slots, dispatch elements and their chains become
-// garbage, which tidy removes when every such packet is through.
+// written in a transaction before the elements that lead to them; slots, chains and affinity sets become garbage, which
+// tidy removes when every such packet is through.
 #include <errno.h>
 #include <string.h>
 
@@ -22,38 +22,56 @@
 #include "proxy/nft/layout.h"
 #include "proxy/nft/read.h"
 
-struct fl_proxy_backend {
-	struct fl_proxy_backend_config cfg;
-	struct fl_netlink *nl;
-	struct fl_map shapes;  // struct nft_shape -> number of frontends
-	struct fl_map garbage; // set and key -> struct garbage: elements in the kernel that nothing leads to any more
-	uint64_t table_handle; // of the table that the last apply left; 0: none yet
-	struct nft_version version;
+enum kind { ELEM, CHAIN, SET };
+
+// Something in the kernel, as the key of a map: an element by its set and key, a chain or an affinity set by its name.
+struct thing {
+	uint8_t kind, is6, set;
+	uint8_t key[NFT_MAX_NAME];
 };
 
 struct garbage {
-	struct nft_elem elem; // chain is the heap's
+	struct nft_elem elem; // of an ELEM; without chain
+	char *chain;          // its chain, the heap's
 	unsigned age;         // calls of tidy it has seen
 };
 
-enum how { CHANGE, REWRITE_RULES, MAKE_TABLE };
+struct fl_proxy_backend {
+	struct fl_proxy_backend_config cfg;
+	struct fl_netlink *nl;
+	bool family[2];           // which tables there are to be: ip, ip6
+	uint64_t table_handle[2]; // of the tables that the last full apply left
+	struct nft_version version;
+	struct fl_map users;   // struct thing (CHAIN, SET) -> number of users
+	struct fl_map garbage; // struct thing -> struct garbage: in the kernel, and nothing leads to it any more
+};
+
+enum how { CHANGE, REWRITE_RULES, MAKE_TABLES };
+
+struct name {
+	bool is6;
+	const char *name;
+};
+
+struct new_chain {
+	const struct fl_proxy_frontend *f; // one of those that lead to it
+};
 
 struct round {
 	struct fl_proxy_backend *b;
 	enum how how;
 	struct fl_arena arena;
 	FL_VEC(struct nft_elem) adds, dels;
-	struct fl_map chains; // full delta: names of the shape chains in the kernel -> themselves
-	struct fl_map found;  // full delta: set and key -> struct nft_elem in the kernel; seen ones are taken out
-	FL_VEC(struct nft_shape) new_shapes;
-	FL_VEC(const char *) dead_chains;
+	FL_VEC(struct new_chain) new_chains;
+	FL_VEC(struct name) new_sets, old_rules; // old_rules: marks of other rules, to go with them
+	struct fl_map found; // full delta: struct thing in the kernel -> struct nft_elem, or itself for chains and sets
 };
 
 static void garbage_free(struct garbage *g)
 {
 	if (!g)
 		return;
-	free((char *)g->elem.chain);
+	free(g->chain);
 	free(g);
 }
 
@@ -68,25 +86,34 @@ static void round_deinit(struct round *r)
 {
 	fl_vec_deinit(&r->adds);
 	fl_vec_deinit(&r->dels);
-	fl_vec_deinit(&r->new_shapes);
-	fl_vec_deinit(&r->dead_chains);
-	fl_map_deinit(&r->chains);
+	fl_vec_deinit(&r->new_chains);
+	fl_vec_deinit(&r->new_sets);
+	fl_vec_deinit(&r->old_rules);
 	fl_map_deinit(&r->found);
 	fl_arena_deinit(&r->arena);
 }
 
-struct elem_key {
-	uint8_t set, bytes[32];
-};
-
-static struct elem_key elem_key(const struct nft_elem *e)
+static struct thing thing_of(const struct nft_elem *e)
 {
-	struct elem_key k;
+	struct thing t;
 
-	memset(&k, 0, sizeof(k));
-	k.set = e->set;
-	memcpy(k.bytes, e->key, e->key_len);
-	return k;
+	memset(&t, 0, sizeof(t));
+	t.kind = ELEM;
+	t.is6 = e->is6;
+	t.set = e->set;
+	memcpy(t.key, e->key, e->key_len);
+	return t;
+}
+
+static struct thing named(enum kind kind, bool is6, const char *name)
+{
+	struct thing t;
+
+	memset(&t, 0, sizeof(t));
+	t.kind = (uint8_t)kind;
+	t.is6 = is6;
+	memcpy(t.key, name, strnlen(name, sizeof(t.key) - 1));
+	return t;
 }
 
 static bool same_elem(const struct nft_elem *a, const struct nft_elem *b)
@@ -94,139 +121,179 @@ static bool same_elem(const struct nft_elem *a, const struct nft_elem *b)
 	return a->data_len == b->data_len && memcmp(a->data, b->data, a->data_len) == 0 && fl_streq(a->chain, b->chain);
 }
 
-static bool is_shape_chain(const char *name)
-{
-	static const char *const prefixes[] = {"svc4-", "svc6-", "ext4-", "ext6-", "np4-", "np6-"};
+// ---- chains and affinity sets come and go with their users
 
-	for (unsigned i = 0; name && i < FL_COUNT(prefixes); i++) {
-		if (fl_starts_with(name, prefixes[i]))
-			return true;
+// True when the number of users rises from or falls to none.
+static bool count_user(struct fl_map *users, const struct thing *t, bool added)
+{
+	uintptr_t n = (uintptr_t)fl_map_get_n(users, t, sizeof(*t));
+
+	n = added ? n + 1 : n - 1;
+	if (n)
+		(void)fl_map_set_n(users, t, sizeof(*t), (void *)n);
+	else
+		(void)fl_map_del_n(users, t, sizeof(*t));
+	return n == (added ? 1 : 0);
+}
+
+static void discard(struct fl_proxy_backend *b, const struct thing *t, const struct nft_elem *e)
+{
+	struct garbage *g = FL_NEW(struct garbage);
+
+	if (e) {
+		g->elem = *e;
+		g->chain = e->chain ? fl_strdup(e->chain) : NULL;
+		g->elem.chain = g->chain;
+		g->elem.comment = NULL;
 	}
-	return false;
+	garbage_free(fl_map_set_n(&b->garbage, t, sizeof(*t), g));
+}
+
+// Whether it is in the kernel already; it is no garbage and nothing left over then.
+static bool reuse(struct round *r, const struct thing *t)
+{
+	struct garbage *g = fl_map_del_n(&r->b->garbage, t, sizeof(*t));
+	bool there = fl_map_del_n(&r->found, t, sizeof(*t)) || g;
+
+	garbage_free(g);
+	return there;
+}
+
+static void count_affinity_set(struct round *r, const struct fl_proxy_frontend *f, const struct fl_proxy_endpoint *e,
+			       bool added)
+{
+	bool is6 = f->ip.family == AF_INET6;
+	char name[NFT_MAX_NAME];
+
+	nft_affinity_set(f->pool, e, name);
+	struct thing t = named(SET, is6, name);
+	if (!count_user(&r->b->users, &t, added))
+		return;
+	if (!added) {
+		discard(r->b, &t, NULL);
+	} else if (!reuse(r, &t)) {
+		struct name n = {is6, fl_arena_strdup(&r->arena, name)};
+
+		fl_vec_push(&r->new_sets, n);
+	}
+}
+
+static void count_affinity_sets(struct round *r, const struct fl_proxy_frontend *f, bool added)
+{
+	const struct fl_proxy_pool *p = f->pool;
+
+	for (size_t i = 0; nft_uses_cluster(f) && i < p->n_cluster; i++)
+		count_affinity_set(r, f, &p->cluster[i], added);
+	for (size_t i = 0; nft_uses_local(f) && i < p->n_local; i++)
+		count_affinity_set(r, f, &p->local[i], added);
+}
+
+// Returns the name of the chain that the frontend leads to.
+static const char *count_chain(struct round *r, const struct fl_proxy_frontend *f, bool added)
+{
+	char name[NFT_MAX_NAME];
+	bool is_own = nft_chain_of(f, name);
+	struct thing t = named(CHAIN, f->ip.family == AF_INET6, name);
+
+	if (!is_own || !count_user(&r->b->users, &t, added))
+		return fl_arena_strdup(&r->arena, name);
+	if (f->affinity_s)
+		count_affinity_sets(r, f, added);
+	if (!added) {
+		discard(r->b, &t, NULL);
+	} else if (!reuse(r, &t) || r->how == REWRITE_RULES) {
+		struct new_chain c = {f};
+
+		fl_vec_push(&r->new_chains, c);
+	}
+	return fl_arena_strdup(&r->arena, name);
 }
 
 // ---- delta -> elements
 
-// A shape's count rises or falls by one; its dispatch element and chain come and go with it.
-static void count_shape(struct round *r, const struct fl_proxy_frontend *f, bool added)
+// Old and new of one key; either may be NULL.
+static void change_elem(struct round *r, const struct nft_elem *old, const struct nft_elem *now)
 {
-	struct nft_shape s = nft_shape_of(f);
-	struct fl_map *shapes = &r->b->shapes;
-	uintptr_t n = (uintptr_t)fl_map_get_n(shapes, &s, sizeof(s));
-	char chain[NFT_MAX_NAME];
-	bool has_chain = nft_shape_chain(&s, chain);
-
-	n = added ? n + 1 : n - 1;
-	if (n)
-		fl_map_set_n(shapes, &s, sizeof(s), (void *)n);
-	else
-		(void)fl_map_del_n(shapes, &s, sizeof(s));
-	if ((added && n > 1) || (!added && n > 0))
+	if (old && now && same_elem(old, now))
 		return;
-
-	const char *name = fl_arena_strdup(&r->arena, chain);
-	struct nft_elem e = nft_shape_elem(&s, name);
-	struct elem_key key = elem_key(&e);
-	if (!added) {
-		fl_vec_push(&r->dels, e);
-		return;
-	}
-	fl_vec_push(&r->adds, e);
-	bool is_there = has_chain && (fl_map_del(&r->chains, name) || fl_map_get_n(&r->b->garbage, &key, sizeof(key)));
-	if (has_chain && (!is_there || r->how == REWRITE_RULES))
-		fl_vec_push(&r->new_shapes, s);
+	if (old)
+		fl_vec_push(&r->dels, *old);
+	if (now)
+		fl_vec_push(&r->adds, *now);
 }
 
-static bool same_target(const struct fl_proxy_endpoint *a, const struct fl_proxy_endpoint *b)
+static const struct fl_proxy_endpoint *slots_of(const struct fl_proxy_frontend *f, bool local, uint32_t *ret_n)
 {
-	return fl_ip_equal(&a->ip, &b->ip) && a->port == b->port;
+	*ret_n = 0;
+	if (!f || f->affinity_s || !(local ? nft_uses_local(f) : nft_uses_cluster(f)))
+		return NULL;
+	*ret_n = local ? f->pool->n_local : f->pool->n_cluster;
+	return local ? f->pool->local : f->pool->cluster;
 }
 
-static void change_slots(struct round *r, const struct fl_proxy_pool_change *c, uint32_t first_slot)
+static void change_slots(struct round *r, const struct fl_proxy_frontend_change *c, bool local)
 {
-	bool local = first_slot != 0;
-	const struct fl_proxy_endpoint *old = c->old ? (local ? c->old->local : c->old->cluster) : NULL;
-	const struct fl_proxy_endpoint *now = c->new_pool ? (local ? c->new_pool->local : c->new_pool->cluster) : NULL;
-	uint32_t n_old = c->old ? (local ? c->old->n_local : c->old->n_cluster) : 0;
-	uint32_t n_new = c->new_pool ? (local ? c->new_pool->n_local : c->new_pool->n_cluster) : 0;
+	uint32_t n_old, n_new, first = local ? NFT_LOCAL_SLOT : 0;
+	const struct fl_proxy_endpoint *old = slots_of(c->old, local, &n_old);
+	const struct fl_proxy_endpoint *now = slots_of(c->new_frontend, local, &n_new);
 
 	for (uint32_t i = 0; i < n_old || i < n_new; i++) {
-		if (i < n_old && i < n_new && same_target(&old[i], &now[i]))
-			continue;
+		struct nft_elem a, b;
+
 		if (i < n_old)
-			fl_vec_push(&r->dels, nft_slot_elem(c->old, first_slot + i, &old[i]));
+			a = nft_slot_elem(c->old, first + i, &old[i]);
 		if (i < n_new)
-			fl_vec_push(&r->adds, nft_slot_elem(c->new_pool, first_slot + i, &now[i]));
+			b = nft_slot_elem(c->new_frontend, first + i, &now[i]);
+		change_elem(r, i < n_old ? &a : NULL, i < n_new ? &b : NULL);
 	}
 }
 
-static bool contains(const struct fl_proxy_endpoint *list, size_t n, const struct fl_proxy_endpoint *e)
+static void change_frontend(struct round *r, const struct fl_proxy_frontend_change *c, const char *new_chain)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (same_target(&list[i], e))
-			return true;
-	}
-	return false;
+	struct nft_elem old, now, old_masq, new_masq;
+	bool has_old_masq = c->old && nft_masq_elem(c->old, &old_masq);
+	bool has_new_masq = c->new_frontend && nft_masq_elem(c->new_frontend, &new_masq);
+
+	if (c->old)
+		old = nft_frontend_elem(c->old, count_chain(r, c->old, false));
+	if (c->new_frontend)
+		now = nft_frontend_elem(c->new_frontend, new_chain);
+	change_elem(r, c->old ? &old : NULL, c->new_frontend ? &now : NULL);
+	change_elem(r, has_old_masq ? &old_masq : NULL, has_new_masq ? &new_masq : NULL);
+	change_slots(r, c, false);
+	change_slots(r, c, true);
 }
 
-static bool is_member(const struct fl_proxy_pool *p, const struct fl_proxy_endpoint *e)
+static bool has_table(const struct fl_proxy_backend *b, const struct fl_ip *ip)
 {
-	return p && p->affinity && (contains(p->cluster, p->n_cluster, e) || contains(p->local, p->n_local, e));
-}
-
-// Members of `p` that `other` does not have, into adds or dels.
-static void list_members(struct round *r, const struct fl_proxy_pool *p, const struct fl_proxy_pool *other, bool add)
-{
-	for (size_t i = 0; p && p->affinity && i < (size_t)p->n_cluster + p->n_local; i++) {
-		bool local = i >= p->n_cluster;
-		const struct fl_proxy_endpoint *e = local ? &p->local[i - p->n_cluster] : &p->cluster[i];
-
-		if ((local && contains(p->cluster, p->n_cluster, e)) || is_member(other, e))
-			continue;
-		if (add)
-			fl_vec_push(&r->adds, nft_member_elem(p, e));
-		else
-			fl_vec_push(&r->dels, nft_member_elem(p, e));
-	}
-}
-
-static void change_pool(struct round *r, const struct fl_proxy_pool_change *c)
-{
-	change_slots(r, c, 0);
-	change_slots(r, c, NFT_LOCAL_SLOT);
-	list_members(r, c->new_pool, c->old, true);
-	list_members(r, c->old, c->new_pool, false);
+	return b->family[ip->family == AF_INET6];
 }
 
 static void render(struct round *r, const struct fl_proxy_delta *d)
 {
+	const char **chains = fl_arena_zalloc(&r->arena, (d->n_frontends + 1) * sizeof(*chains));
+
 	// All that is new before all that is old: a chain that one frontend leaves and another joins stays.
 	for (size_t i = 0; i < d->n_frontends; i++) {
-		if (!d->frontends[i].new_frontend)
-			continue;
-		count_shape(r, d->frontends[i].new_frontend, true);
-		fl_vec_push(&r->adds, nft_frontend_elem(d->frontends[i].new_frontend));
+		const struct fl_proxy_frontend *f = d->frontends[i].new_frontend;
+
+		if (f && has_table(r->b, &f->ip))
+			chains[i] = count_chain(r, f, true);
 	}
 	for (size_t i = 0; i < d->n_frontends; i++) {
-		if (!d->frontends[i].old)
-			continue;
-		count_shape(r, d->frontends[i].old, false);
-		fl_vec_push(&r->dels, nft_frontend_elem(d->frontends[i].old));
+		const struct fl_proxy_frontend_change *c = &d->frontends[i];
+
+		if (has_table(r->b, c->old ? &c->old->ip : &c->new_frontend->ip))
+			change_frontend(r, c, chains[i]);
 	}
-	for (size_t i = 0; i < d->n_pools; i++)
-		change_pool(r, &d->pools[i]);
 	for (size_t i = 0; i < d->n_vips + d->n_locals; i++) {
 		bool vip = i < d->n_vips;
 		const struct fl_proxy_ip_change *c = vip ? &d->vips[i] : &d->locals[i - d->n_vips];
-		struct nft_elem e = vip ? nft_vip_elem(&c->ip) : nft_local_elem(&c->ip);
+		struct nft_elem e = vip ? nft_cluster_ip_elem(&c->ip) : nft_local_elem(&c->ip);
 
-		if (c->added)
-			fl_vec_push(&r->adds, e);
-		else
-			fl_vec_push(&r->dels, e);
+		if (has_table(r->b, &c->ip))
+			change_elem(r, c->added ? NULL : &e, c->added ? &e : NULL);
 	}
-	for (uint32_t i = 0; d->full && i < 8; i++)
-		fl_vec_push(&r->adds, nft_masq_elem(i / 4, i % 4));
 }
 
 // ---- what the kernel holds
@@ -234,43 +301,76 @@ static void render(struct round *r, const struct fl_proxy_delta *d)
 static void remember_elem(void *arg, const struct nft_elem *e)
 {
 	struct round *r = arg;
-	struct elem_key key = elem_key(e);
+	struct thing t = thing_of(e);
 	struct nft_elem *copy = fl_arena_alloc(&r->arena, sizeof(*copy));
 
 	*copy = *e;
 	copy->chain = e->chain ? fl_arena_strdup(&r->arena, e->chain) : NULL;
 	copy->comment = NULL;
-	(void)fl_map_set_n(&r->found, &key, sizeof(key), copy);
+	(void)fl_map_set_n(&r->found, &t, sizeof(t), copy);
 }
+
+struct reader {
+	struct round *r;
+	bool is6, same_rules;
+};
 
 static void remember_chain(void *arg, const char *name, int hook, int priority)
 {
-	struct round *r = arg;
+	struct reader *reader = arg;
+	struct round *r = reader->r;
+	struct thing t = named(CHAIN, reader->is6, name);
 
-	if (is_shape_chain(name) || fl_starts_with(name, NFT_RULES_PREFIX)) {
-		char *copy = fl_arena_strdup(&r->arena, name);
+	if (fl_streq(name, r->b->version.rules_chain)) {
+		reader->same_rules = true;
+	} else if (fl_starts_with(name, NFT_RULES_PREFIX)) {
+		struct name n = {reader->is6, fl_arena_strdup(&r->arena, name)};
 
-		(void)fl_map_set(&r->chains, copy, copy);
+		fl_vec_push(&r->old_rules, n);
+	} else if (nft_is_own_chain(name)) {
+		(void)fl_map_set_n(&r->found, &t, sizeof(t), r);
 	}
+}
+
+static void remember_set(void *arg, const char *name)
+{
+	struct reader *reader = arg;
+	struct thing t = named(SET, reader->is6, name);
+
+	if (fl_starts_with(name, NFT_AFFINITY_PREFIX))
+		(void)fl_map_set_n(&reader->r->found, &t, sizeof(t), reader->r);
 }
 
 static int read_kernel(struct round *r, struct fl_err *err)
 {
-	int rc = nft_read_chains(r->b->nl, remember_chain, r, err);
+	struct fl_netlink *nl = r->b->nl;
 
-	for (unsigned set = 0; rc == 0 && set < NFT_AFFINITY4; set++)
-		rc = nft_read_elems(r->b->nl, set, remember_elem, r, err);
-	return rc;
+	for (unsigned is6 = 0; is6 < 2; is6++) {
+		struct reader reader = {.r = r, .is6 = is6};
+
+		if (!r->b->family[is6])
+			continue;
+		int rc = nft_read_chains(nl, is6, remember_chain, &reader, err);
+		if (rc == 0)
+			rc = nft_read_sets(nl, is6, remember_set, &reader, err);
+		for (unsigned set = 0; rc == 0 && set < NFT_SET_COUNT; set++)
+			rc = nft_read_elems(nl, is6, set, remember_elem, r, err);
+		if (rc < 0)
+			return rc;
+		if (!reader.same_rules)
+			r->how = REWRITE_RULES;
+	}
+	return 0;
 }
 
-// Leaves in adds what is not there yet, in dels what is there and should not be.
+// Leaves in adds what is not there yet, puts into dels or the garbage what is there and should not be.
 static void subtract_kernel(struct round *r)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < r->adds.n; i++) {
-		struct elem_key key = elem_key(&r->adds.v[i]);
-		const struct nft_elem *there = fl_map_del_n(&r->found, &key, sizeof(key));
+		struct thing t = thing_of(&r->adds.v[i]);
+		const struct nft_elem *there = fl_map_del_n(&r->found, &t, sizeof(t));
 
 		if (there && same_elem(there, &r->adds.v[i]))
 			continue;
@@ -280,33 +380,17 @@ static void subtract_kernel(struct round *r)
 	}
 	r->adds.n = kept;
 	for (struct fl_map_iter it = {0}; fl_map_next(&r->found, &it);) {
-		const struct nft_elem *e = it.value;
+		struct thing t;
 
-		fl_vec_push(&r->dels, *e);
-		if (is_shape_chain(e->chain)) // goes with the element
-			(void)fl_map_del(&r->chains, e->chain);
-	}
-	for (struct fl_map_iter it = {0}; fl_map_next(&r->chains, &it);)
-		fl_vec_push(&r->dead_chains, (const char *)it.value);
-}
-
-// ---- the transaction
-
-static void write_elems(struct nft_batch *batch, uint16_t msg_type, const struct nft_elem *list, size_t n,
-			struct fl_arena *a)
-{
-	const struct nft_elem **of_set = fl_arena_alloc(a, (n + 1) * sizeof(*of_set));
-
-	for (unsigned set = 0; n && set < NFT_SET_COUNT; set++) {
-		size_t count = 0;
-
-		for (size_t i = 0; i < n; i++) {
-			if (list[i].set == set)
-				of_set[count++] = &list[i];
-		}
-		nft_elems(batch, msg_type, nft_set_defs[set].name, of_set, count);
+		memcpy(&t, it.key, sizeof(t));
+		if (t.kind == ELEM)
+			fl_vec_push(&r->dels, *(const struct nft_elem *)it.value);
+		else
+			discard(r->b, &t, NULL);
 	}
 }
+
+// ---- garbage
 
 // What is about to be added and lies in the garbage is there already, or is replaced.
 static void recycle(struct round *r)
@@ -317,8 +401,8 @@ static void recycle(struct round *r)
 	if (!garbage->n)
 		return;
 	for (size_t i = 0; i < r->adds.n; i++) {
-		struct elem_key key = elem_key(&r->adds.v[i]);
-		struct garbage *g = fl_map_del_n(garbage, &key, sizeof(key));
+		struct thing t = thing_of(&r->adds.v[i]);
+		struct garbage *g = fl_map_del_n(garbage, &t, sizeof(t));
 		bool same = g && same_elem(&g->elem, &r->adds.v[i]);
 
 		if (g && !same) {
@@ -334,19 +418,7 @@ static void recycle(struct round *r)
 
 static bool goes_last(const struct nft_elem *e)
 {
-	return e->set == NFT_SLOTS4 || e->set == NFT_SLOTS6 ||
-	       (e->set >= NFT_DISPATCH_SVC4 && e->set <= NFT_DISPATCH_NP6);
-}
-
-static void discard(struct fl_map *garbage, const struct nft_elem *e)
-{
-	struct elem_key key = elem_key(e);
-	struct garbage *g = FL_NEW(struct garbage);
-
-	g->elem = *e;
-	g->elem.chain = e->chain ? fl_strdup(e->chain) : NULL;
-	g->elem.comment = NULL;
-	garbage_free(fl_map_set_n(garbage, &key, sizeof(key), g));
+	return e->set == NFT_SLOTS || e->set == NFT_NODE_PORT_SLOTS;
 }
 
 // Removals that go last and are no replacement leave dels for the garbage.
@@ -359,16 +431,16 @@ static void put_aside(struct round *r)
 	for (size_t i = 0; i < r->dels.n; i++)
 		any |= goes_last(&r->dels.v[i]);
 	for (size_t i = 0; any && i < r->adds.n; i++) {
-		struct elem_key key = elem_key(&r->adds.v[i]);
+		struct thing t = thing_of(&r->adds.v[i]);
 
 		if (goes_last(&r->adds.v[i]))
-			(void)fl_map_set_n(&added, &key, sizeof(key), r);
+			(void)fl_map_set_n(&added, &t, sizeof(t), r);
 	}
 	for (size_t i = 0; any && i < r->dels.n; i++) {
-		struct elem_key key = elem_key(&r->dels.v[i]);
+		struct thing t = thing_of(&r->dels.v[i]);
 
-		if (goes_last(&r->dels.v[i]) && !fl_map_get_n(&added, &key, sizeof(key)))
-			discard(&r->b->garbage, &r->dels.v[i]);
+		if (goes_last(&r->dels.v[i]) && !fl_map_get_n(&added, &t, sizeof(t)))
+			discard(r->b, &t, &r->dels.v[i]);
 		else
 			r->dels.v[kept++] = r->dels.v[i];
 	}
@@ -377,24 +449,62 @@ static void put_aside(struct round *r)
 	fl_map_deinit(&added);
 }
 
+// ---- the transactions
+
+static void write_elems(struct nft_batch *batch, uint16_t msg_type, const struct nft_elem *list, size_t n,
+			struct fl_arena *a)
+{
+	const struct nft_elem **of_set = fl_arena_alloc(a, (n + 1) * sizeof(*of_set));
+
+	for (unsigned i = 0; n && i < 2 * NFT_SET_COUNT; i++) {
+		unsigned set = i / 2, is6 = i % 2;
+		size_t count = 0;
+
+		for (size_t k = 0; k < n; k++) {
+			if (list[k].set == set && list[k].is6 == is6)
+				of_set[count++] = &list[k];
+		}
+		batch->family = nft_family(is6);
+		nft_elems(batch, msg_type, nft_set_def(set, is6).name, of_set, count);
+	}
+}
+
 static void write_rules(struct round *r, struct nft_batch *batch)
 {
 	const struct fl_proxy_backend *b = r->b;
+	uint32_t set_id = NFT_SET_COUNT + 1;
 
-	if (r->how == MAKE_TABLE) {
-		nft_table(batch, NFT_MSG_NEWTABLE, NULL); // so that there is one to delete
-		nft_table(batch, NFT_MSG_DELTABLE, NULL);
-		nft_table(batch, NFT_MSG_NEWTABLE, b->version.frame);
-		nft_layout_frame(batch);
-	}
-	if (r->how != CHANGE) {
+	for (unsigned is6 = 0; is6 < 2; is6++) {
+		batch->family = nft_family(is6);
+		if (r->how == MAKE_TABLES) {
+			nft_table(batch, NFT_MSG_NEWTABLE, NULL); // so that there is one to delete
+			nft_table(batch, NFT_MSG_DELTABLE, NULL);
+		}
+		if (!b->family[is6] || r->how == CHANGE)
+			continue;
+		if (r->how == MAKE_TABLES) {
+			nft_table(batch, NFT_MSG_NEWTABLE, b->version.frame);
+			nft_layout_frame(batch);
+		}
 		nft_layout_rules(batch, &b->cfg, r->how == REWRITE_RULES);
 		nft_chain(batch, NFT_MSG_NEWCHAIN, b->version.rules_chain);
 	}
-	for (size_t i = 0; i < r->new_shapes.n; i++)
-		nft_shape_rules(batch, &b->cfg, &r->new_shapes.v[i], r->how == REWRITE_RULES);
-	for (size_t i = 0; i < r->dead_chains.n; i++)
-		nft_chain(batch, NFT_MSG_DELCHAIN, r->dead_chains.v[i]);
+	for (size_t i = 0; i < r->old_rules.n; i++) {
+		batch->family = nft_family(r->old_rules.v[i].is6);
+		nft_chain(batch, NFT_MSG_DELCHAIN, r->old_rules.v[i].name);
+	}
+	for (size_t i = 0; i < r->new_sets.n; i++) {
+		struct nft_set_def def = nft_affinity_def(r->new_sets.v[i].name, r->new_sets.v[i].is6);
+
+		batch->family = nft_family(r->new_sets.v[i].is6);
+		nft_set(batch, &def, set_id++);
+	}
+	for (size_t i = 0; i < r->new_chains.n; i++) {
+		const struct fl_proxy_frontend *f = r->new_chains.v[i].f;
+
+		batch->family = nft_family(f->ip.family == AF_INET6);
+		nft_chain_rules(batch, &b->cfg, f, r->how == REWRITE_RULES);
+	}
 }
 
 static void write_elements(struct round *r, struct nft_batch *batch)
@@ -406,58 +516,67 @@ static void write_elements(struct round *r, struct nft_batch *batch)
 static int commit(struct round *r, struct fl_err *err)
 {
 	AUTO(nft_batch_deinit) struct nft_batch rules, elements;
-	bool has_rules, has_elements;
+	bool has_rules = r->how != CHANGE || r->new_chains.n || r->new_sets.n || r->old_rules.n;
 	int rc = 0;
 
 	recycle(r);
 	put_aside(r);
-	has_rules = r->how != CHANGE || r->new_shapes.n || r->dead_chains.n;
-	has_elements = r->adds.n || r->dels.n;
+	bool has_elements = r->adds.n || r->dels.n;
 	nft_batch_init(&rules, r->b->nl);
 	nft_batch_init(&elements, r->b->nl);
 	if (has_rules)
 		write_rules(r, &rules);
-	if (r->how ==
-	    MAKE_TABLE) // no rules without elements, so one transaction; there is no old state to be consistent with
+	if (r->how == MAKE_TABLES) // no rules without elements, so one transaction; no packet has seen these tables yet
 		write_elements(r, &rules);
 	else if (has_elements)
 		write_elements(r, &elements);
 	if (has_rules)
 		rc = nft_batch_send(&rules, err);
-	if (rc == 0 && has_elements && r->how != MAKE_TABLE)
+	if (rc == 0 && has_elements && r->how != MAKE_TABLES)
 		rc = nft_batch_send(&elements, err);
 	return rc;
+}
+
+// Compares both tables with what they should be: sets *ret_how, and their handles.
+static int look_at_tables(struct fl_proxy_backend *b, enum how *ret_how, struct fl_err *err)
+{
+	*ret_how = CHANGE;
+	for (unsigned is6 = 0; is6 < 2; is6++) {
+		struct nft_table_info table;
+		int rc = nft_read_table(b->nl, is6, &table, err);
+
+		if (rc < 0 && rc != -ENOENT)
+			return rc;
+		bool is_there = rc == 0;
+		if (is_there != b->family[is6] || (is_there && !fl_streq(table.comment, b->version.frame)))
+			*ret_how = MAKE_TABLES;
+		b->table_handle[is6] = is_there ? table.handle : 0;
+	}
+	return 0;
 }
 
 static int apply_full(struct round *r, const struct fl_proxy_delta *d, struct fl_err *err)
 {
 	struct fl_proxy_backend *b = r->b;
-	struct nft_table_info table;
-	int rc = nft_read_table(b->nl, &table, err);
+	enum how how;
+	int rc = look_at_tables(b, &r->how, err);
 
-	if (rc < 0 && rc != -ENOENT)
+	if (rc < 0)
 		return rc;
-	if (rc == -ENOENT || !fl_streq(table.comment, b->version.frame))
-		r->how = MAKE_TABLE;
-	fl_map_deinit(&b->shapes);
+	fl_map_deinit(&b->users);
 	garbage_clear(&b->garbage); // what of it is there will be found
-	if (r->how != MAKE_TABLE) {
+	if (r->how != MAKE_TABLES)
 		rc = read_kernel(r, err);
-		if (rc < 0)
-			return rc;
-		if (!fl_map_del(&r->chains, b->version.rules_chain))
-			r->how = REWRITE_RULES;
-	}
+	if (rc < 0)
+		return rc;
 	render(r, d);
-	if (r->how != MAKE_TABLE)
+	if (r->how != MAKE_TABLES)
 		subtract_kernel(r);
 	rc = commit(r, err);
 	if (rc == 0)
-		rc = nft_read_table(b->nl, &table, err);
-	if (rc == -ENOENT)
-		return fl_err_set(err, -ESTALE, "nftables: table " NFT_TABLE " went away");
-	if (rc == 0)
-		b->table_handle = table.handle;
+		rc = look_at_tables(b, &how, err);
+	if (rc == 0 && how != CHANGE)
+		rc = fl_err_set(err, -ESTALE, "nftables: table " NFT_TABLE " went away");
 	return rc;
 }
 
@@ -476,29 +595,35 @@ static int nft_tidy(struct fl_proxy_backend *b, struct fl_err *err)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO(nft_batch_deinit) struct nft_batch batch = {0};
-	struct nft_elem *old = fl_arena_alloc(&a, (b->garbage.n + 1) * sizeof(*old));
-	size_t n = 0;
+	struct nft_elem *elems = fl_arena_alloc(&a, (b->garbage.n + 1) * sizeof(*elems));
+	struct thing *old = fl_arena_alloc(&a, (b->garbage.n + 1) * sizeof(*old));
+	size_t n = 0, n_elems = 0;
 
 	for (struct fl_map_iter it = {0}; fl_map_next(&b->garbage, &it);) {
 		struct garbage *g = it.value;
 
-		if (g->age++)
-			old[n++] = g->elem;
+		if (!g->age++)
+			continue;
+		memcpy(&old[n], it.key, sizeof(*old));
+		if (old[n++].kind == ELEM)
+			elems[n_elems++] = g->elem;
 	}
 	if (n == 0)
 		return b->garbage.n > 0;
 	nft_batch_init(&batch, b->nl);
-	write_elems(&batch, NFT_MSG_DELSETELEM, old, n, &a);
-	for (size_t i = 0; i < n; i++) {
-		if (is_shape_chain(old[i].chain))
-			nft_chain(&batch, NFT_MSG_DELCHAIN, old[i].chain);
+	write_elems(&batch, NFT_MSG_DELSETELEM, elems, n_elems, &a);
+	for (unsigned kind = CHAIN; kind <= SET; kind++) { // chains use sets
+		for (size_t i = 0; i < n; i++) {
+			batch.family = nft_family(old[i].is6);
+			if (old[i].kind == kind && kind == CHAIN)
+				nft_chain(&batch, NFT_MSG_DELCHAIN, (const char *)old[i].key);
+			else if (old[i].kind == kind)
+				nft_del_set(&batch, (const char *)old[i].key);
+		}
 	}
 	int rc = nft_batch_send(&batch, err);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct elem_key key = elem_key(&old[i]);
-
-		garbage_free(fl_map_del_n(&b->garbage, &key, sizeof(key)));
-	}
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		garbage_free(fl_map_del_n(&b->garbage, &old[i], sizeof(old[i])));
 	return rc < 0 ? rc : b->garbage.n > 0;
 }
 
@@ -509,7 +634,7 @@ static void nft_close(struct fl_proxy_backend **b)
 	if (!*b)
 		return;
 	fl_netlink_free(&(*b)->nl);
-	fl_map_deinit(&(*b)->shapes);
+	fl_map_deinit(&(*b)->users);
 	garbage_clear(&(*b)->garbage);
 	free(*b);
 	*b = NULL;
@@ -521,11 +646,14 @@ static int nft_open(const struct fl_proxy_backend_config *cfg, struct fl_proxy_b
 	struct nft_table_info table;
 
 	b->cfg = *cfg;
+	for (unsigned i = 0; i < cfg->n_service_cidrs; i++)
+		b->family[cfg->service_cidrs[i].ip.family == AF_INET6] = true;
+	if (!cfg->n_service_cidrs) // not told: Services of either family may come
+		b->family[0] = b->family[1] = true;
 	b->version = nft_layout_version(cfg);
 	int rc = fl_netlink_open(NETLINK_NETFILTER, &b->nl, err);
 	if (rc == 0)
-		rc = nft_read_table(b->nl, &table,
-				    err); // without the right or the subsystem the kernel refuses this too
+		rc = nft_read_table(b->nl, false, &table, err); // refused without the right or the subsystem
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	*ret = TAKE_PTR(b);
@@ -534,39 +662,74 @@ static int nft_open(const struct fl_proxy_backend_config *cfg, struct fl_proxy_b
 
 static int nft_check(struct fl_proxy_backend *b, struct fl_err *err)
 {
-	struct nft_table_info table;
-	int rc = nft_read_table(b->nl, &table, err);
+	for (unsigned is6 = 0; is6 < 2; is6++) {
+		struct nft_table_info table;
 
-	if (rc == -ENOENT || (rc == 0 && b->table_handle && table.handle != b->table_handle))
-		return fl_err_set(err, -ESTALE, "nftables: somebody removed table " NFT_TABLE);
-	return rc;
+		if (!b->family[is6] || !b->table_handle[is6])
+			continue;
+		int rc = nft_read_table(b->nl, is6, &table, err);
+		if (rc == -ENOENT || (rc == 0 && table.handle != b->table_handle[is6]))
+			return fl_err_set(err, -ESTALE, "nftables: somebody removed table %s " NFT_TABLE,
+					  is6 ? "ip6" : "ip");
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }
 
 static int nft_text(struct fl_proxy_backend *b, struct fl_buf *ret, struct fl_err *err)
 {
-	return nft_dump(b->nl, ret, err);
+	int rc = 0;
+
+	for (unsigned is6 = 0; rc == 0 && is6 < 2; is6++) {
+		if (b->family[is6])
+			rc = nft_dump(b->nl, is6, ret, err);
+	}
+	return rc;
 }
 
 static int nft_counters(struct fl_proxy_backend *b, struct fl_proxy_counter *ret, unsigned max, unsigned *ret_n,
 			struct fl_err *err)
 {
-	return nft_read_counters(b->nl, ret, max, ret_n, err);
+	struct fl_proxy_counter all[NFT_COUNTERS] = {0};
+	int rc = 0;
+	unsigned n = 0;
+
+	for (unsigned is6 = 0; rc == 0 && is6 < 2; is6++) {
+		if (b->family[is6])
+			rc = nft_read_counters(b->nl, is6, all, err);
+	}
+	for (unsigned i = 0; rc == 0 && i < NFT_COUNTERS && n < max; i++) {
+		if (all[i].name)
+			ret[n++] = all[i];
+	}
+	if (rc == 0)
+		*ret_n = n;
+	return rc;
 }
 
 static int nft_cleanup(struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
 	AUTO(nft_batch_deinit) struct nft_batch batch = {0};
-	struct nft_table_info table;
+	bool any = false;
 	int rc = fl_netlink_open(NETLINK_NETFILTER, &nl, err);
 
-	if (rc == 0)
-		rc = nft_read_table(nl, &table, err);
 	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+		return rc;
 	nft_batch_init(&batch, nl);
-	nft_table(&batch, NFT_MSG_DELTABLE, NULL);
-	return nft_batch_send(&batch, err);
+	for (unsigned is6 = 0; is6 < 2; is6++) {
+		struct nft_table_info table;
+
+		rc = nft_read_table(nl, is6, &table, err);
+		if (rc < 0 && rc != -ENOENT)
+			return rc;
+		batch.family = nft_family(is6);
+		if (rc == 0)
+			nft_table(&batch, NFT_MSG_DELTABLE, NULL);
+		any |= rc == 0;
+	}
+	return any ? nft_batch_send(&batch, err) : 0;
 }
 
 const struct fl_proxy_backend_ops fl_proxy_nft_ops = {

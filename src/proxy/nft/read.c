@@ -56,12 +56,12 @@ static int ask(struct fl_netlink *nl, struct nft_batch *b, struct answers *ret, 
 	return rc;
 }
 
-static int ask_dump(struct fl_netlink *nl, uint16_t type, struct answers *ret, struct fl_err *err)
+static int ask_dump(struct fl_netlink *nl, bool is6, uint16_t type, struct answers *ret, struct fl_err *err)
 {
-	struct nft_batch b = {0};
+	struct nft_batch b = {.family = nft_family(is6)};
 
 	nft_msg_begin(&b, type, NLM_F_DUMP);
-	nft_attr_str(&b, 1, NFT_TABLE); // NFTA_*_TABLE is 1 for chains, rules and objects
+	nft_attr_str(&b, 1, NFT_TABLE); // NFTA_*_TABLE is 1 for chains, sets and objects
 	return ask(nl, &b, ret, err);
 }
 
@@ -108,11 +108,11 @@ static const char *get_str(const struct nlattr *attr)
 
 // ---- table
 
-int nft_read_table(struct fl_netlink *nl, struct nft_table_info *ret, struct fl_err *err)
+int nft_read_table(struct fl_netlink *nl, bool is6, struct nft_table_info *ret, struct fl_err *err)
 {
 	AUTO(answers_deinit) struct answers a = {0};
 	struct fl_err mine = {0};
-	struct nft_batch b = {0};
+	struct nft_batch b = {.family = nft_family(is6)};
 	const struct nlattr *tb[NFTA_TABLE_MAX + 1];
 
 	nft_msg_begin(&b, NFT_MSG_GETTABLE, 0);
@@ -158,11 +158,11 @@ static const char *verdict_chain(const struct nlattr *data)
 	return verdict[NFTA_VERDICT_CHAIN] ? mnl_attr_get_str(verdict[NFTA_VERDICT_CHAIN]) : NULL;
 }
 
-static void give_elem(const struct nlattr *nest, enum nft_set_id set, void (*cb)(void *, const struct nft_elem *),
-		      void *arg)
+static void give_elem(const struct nlattr *nest, bool is6, enum nft_set_id set,
+		      void (*cb)(void *, const struct nft_elem *), void *arg)
 {
 	const struct nlattr *tb[NFTA_SET_ELEM_MAX + 1];
-	struct nft_elem e = {.set = (uint8_t)set};
+	struct nft_elem e = {.set = (uint8_t)set, .is6 = is6};
 	char comment[256];
 
 	parse_nest(nest, tb, NFTA_SET_ELEM_MAX);
@@ -183,18 +183,19 @@ static void give_elem(const struct nlattr *nest, enum nft_set_id set, void (*cb)
 	cb(arg, &e);
 }
 
-int nft_read_elems(struct fl_netlink *nl, enum nft_set_id set, void (*cb)(void *arg, const struct nft_elem *e),
-		   void *arg, struct fl_err *err)
+int nft_read_elems(struct fl_netlink *nl, bool is6, enum nft_set_id set,
+		   void (*cb)(void *arg, const struct nft_elem *e), void *arg, struct fl_err *err)
 {
 	AUTO(answers_deinit) struct answers a = {0};
-	struct nft_batch b = {0};
+	struct nft_batch b = {.family = nft_family(is6)};
+	const char *name = nft_set_def(set, is6).name;
 
 	nft_msg_begin(&b, NFT_MSG_GETSETELEM, NLM_F_DUMP);
 	nft_attr_str(&b, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
-	nft_attr_str(&b, NFTA_SET_ELEM_LIST_SET, nft_set_defs[set].name);
+	nft_attr_str(&b, NFTA_SET_ELEM_LIST_SET, name);
 	int rc = ask(nl, &b, &a, err);
 	if (rc < 0) {
-		(void)fl_err_prefix(err, "nftables: read set %s", nft_set_defs[set].name);
+		(void)fl_err_prefix(err, "nftables: read set %s", name);
 		return rc;
 	}
 	for (const struct nlmsghdr *msg = next_answer(&a, NULL); msg; msg = next_answer(&a, msg)) {
@@ -204,18 +205,18 @@ int nft_read_elems(struct fl_netlink *nl, enum nft_set_id set, void (*cb)(void *
 		if (!tb[NFTA_SET_ELEM_LIST_ELEMENTS])
 			continue;
 		mnl_attr_for_each_nested (elem, tb[NFTA_SET_ELEM_LIST_ELEMENTS])
-			give_elem(elem, set, cb, arg);
+			give_elem(elem, is6, set, cb, arg);
 	}
 	return 0;
 }
 
-// ---- chains, counters
+// ---- chains, sets, counters
 
-int nft_read_chains(struct fl_netlink *nl, void (*cb)(void *arg, const char *name, int hook, int priority), void *arg,
-		    struct fl_err *err)
+int nft_read_chains(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const char *name, int hook, int priority),
+		    void *arg, struct fl_err *err)
 {
 	AUTO(answers_deinit) struct answers a = {0};
-	int rc = ask_dump(nl, NFT_MSG_GETCHAIN, &a, err);
+	int rc = ask_dump(nl, is6, NFT_MSG_GETCHAIN, &a, err);
 
 	if (rc < 0) {
 		(void)fl_err_prefix(err, "nftables: read chains");
@@ -234,31 +235,51 @@ int nft_read_chains(struct fl_netlink *nl, void (*cb)(void *arg, const char *nam
 	return 0;
 }
 
-int nft_read_counters(struct fl_netlink *nl, struct fl_proxy_counter *ret, unsigned max, unsigned *ret_n,
+int nft_read_sets(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const char *name), void *arg,
+		  struct fl_err *err)
+{
+	AUTO(answers_deinit) struct answers a = {0};
+	int rc = ask_dump(nl, is6, NFT_MSG_GETSET, &a, err);
+
+	if (rc < 0) {
+		(void)fl_err_prefix(err, "nftables: read sets");
+		return rc;
+	}
+	for (const struct nlmsghdr *msg = next_answer(&a, NULL); msg; msg = next_answer(&a, msg)) {
+		const struct nlattr *tb[NFTA_SET_MAX + 1];
+
+		parse_message(msg, tb, NFTA_SET_MAX);
+		if (fl_streq(get_str(tb[NFTA_SET_TABLE]), NFT_TABLE))
+			cb(arg, get_str(tb[NFTA_SET_NAME]));
+	}
+	return 0;
+}
+
+int nft_read_counters(struct fl_netlink *nl, bool is6, struct fl_proxy_counter ret[static NFT_COUNTERS],
 		      struct fl_err *err)
 {
-	const char *names[NFT_COUNTERS];
 	AUTO(answers_deinit) struct answers a = {0};
-	int rc = ask_dump(nl, NFT_MSG_GETOBJ, &a, err);
-	unsigned n = 0, n_names = nft_layout_counters(names);
+	int rc = ask_dump(nl, is6, NFT_MSG_GETOBJ, &a, err);
+	const char *names[NFT_COUNTERS];
 
 	if (rc < 0) {
 		(void)fl_err_prefix(err, "nftables: read counters");
 		return rc;
 	}
+	nft_layout_counters(names);
 	for (const struct nlmsghdr *msg = next_answer(&a, NULL); msg; msg = next_answer(&a, msg)) {
 		const struct nlattr *tb[NFTA_OBJ_MAX + 1], *data[NFTA_COUNTER_MAX + 1];
 
 		parse_message(msg, tb, NFTA_OBJ_MAX);
 		parse_nest(tb[NFTA_OBJ_DATA], data, NFTA_COUNTER_MAX);
-		for (unsigned i = 0; i < n_names && n < max; i++) {
-			if (!fl_streq(get_str(tb[NFTA_OBJ_NAME]), names[i]))
+		for (unsigned i = 0; i < NFT_COUNTERS; i++) {
+			if (!fl_streq(get_str(tb[NFTA_OBJ_TABLE]), NFT_TABLE) ||
+			    !fl_streq(get_str(tb[NFTA_OBJ_NAME]), names[i]))
 				continue;
-			ret[n++] = (struct fl_proxy_counter){.name = names[i],
-							     .packets = get_u64(data[NFTA_COUNTER_PACKETS]),
-							     .bytes = get_u64(data[NFTA_COUNTER_BYTES])};
+			ret[i].name = names[i];
+			ret[i].packets += get_u64(data[NFTA_COUNTER_PACKETS]);
+			ret[i].bytes += get_u64(data[NFTA_COUNTER_BYTES]);
 		}
 	}
-	*ret_n = n;
 	return 0;
 }

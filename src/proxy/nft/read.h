@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads our table back from the kernel.
+// Reads our tables back from the kernel.
 #pragma once
 
 #include "proxy/nft/layout.h"
@@ -9,16 +9,21 @@ struct nft_table_info {
 	char comment[256];
 };
 // -ENOENT when there is no such table (err untouched then).
-FL_WUR int nft_read_table(struct fl_netlink *nl, struct nft_table_info *ret, struct fl_err *err);
+FL_WUR int nft_read_table(struct fl_netlink *nl, bool is6, struct nft_table_info *ret, struct fl_err *err);
 
 // Each element of a set; `e` and what it points to live for the call. e->data_len 0 and chain NULL: no data.
-FL_WUR int nft_read_elems(struct fl_netlink *nl, enum nft_set_id set, void (*cb)(void *arg, const struct nft_elem *e),
-			  void *arg, struct fl_err *err);
+FL_WUR int nft_read_elems(struct fl_netlink *nl, bool is6, enum nft_set_id set,
+			  void (*cb)(void *arg, const struct nft_elem *e), void *arg, struct fl_err *err);
 // Each chain by name; `hook` is -1 for one that is no base chain.
-FL_WUR int nft_read_chains(struct fl_netlink *nl, void (*cb)(void *arg, const char *name, int hook, int priority),
-			   void *arg, struct fl_err *err);
-FL_WUR int nft_read_counters(struct fl_netlink *nl, struct fl_proxy_counter *ret, unsigned max, unsigned *ret_n,
+FL_WUR int nft_read_chains(struct fl_netlink *nl, bool is6,
+			   void (*cb)(void *arg, const char *name, int hook, int priority), void *arg,
+			   struct fl_err *err);
+// Each set by name.
+FL_WUR int nft_read_sets(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const char *name), void *arg,
+			 struct fl_err *err);
+// Adds to the counters in ret, which the caller has zeroed; in the order of nft_layout_counters.
+FL_WUR int nft_read_counters(struct fl_netlink *nl, bool is6, struct fl_proxy_counter ret[static NFT_COUNTERS],
 			     struct fl_err *err);
 
 // The whole table as text: chains with their rules, then elements, sorted.
-FL_WUR int nft_dump(struct fl_netlink *nl, struct fl_buf *ret, struct fl_err *err);
+FL_WUR int nft_dump(struct fl_netlink *nl, bool is6, struct fl_buf *ret, struct fl_err *err);

@@ -87,7 +87,7 @@ static uint64_t table_handle(void)
 	struct nft_table_info info;
 
 	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
-	must(nft_read_table(nl, &info, &err));
+	must(nft_read_table(nl, false, &info, &err));
 	return info.handle;
 }
 
@@ -360,6 +360,7 @@ static void cleanup_leaves_strangers_alone(void **state)
 	write_sysctl("net/ipv4/ip_forward", "0");
 	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
 	nft_batch_init(&b, nl);
+	b.family = NFPROTO_IPV4;
 	put_message(&b, NFT_MSG_NEWTABLE, "bystander", NULL);
 	put_message(&b, NFT_MSG_NEWCHAIN, "bystander", "mine");
 	must(nft_batch_send(&b, &err));
@@ -375,7 +376,7 @@ static void cleanup_leaves_strangers_alone(void **state)
 	feed_init(&f, &cfg, "node-a");
 	feed_apply(&f, web);
 	feed_sync(&f);
-	assert_int_equal(count_objects(NFT_MSG_GETTABLE), 2);
+	assert_int_equal(count_objects(NFT_MSG_GETTABLE), 3);
 	feed_deinit(&f);
 	f = (struct feed){0};
 
