@@ -229,7 +229,8 @@ def convert(name, schema, proto, missing):
             elif name in proto:
                 missing.append(name + "." + prop)
         scalar = node.get("type") in ("string", "integer", "boolean", "number") or "intstr.IntOrString" in str(node)
-        if prop in pointers and scalar:
+        # OpenAPI shows a struct that Go holds by value as a default of {}; one of ours is set by code, behind a pointer.
+        if (prop in pointers and scalar) or defaults.get(prop) == {}:
             node["x-fairlead-pointer"] = True
         props[prop] = node
     for prop in defaults:

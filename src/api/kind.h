@@ -12,10 +12,12 @@ struct fl_kind;
 // Rules that a document cannot say. All optional; pure functions on trees, no I/O. `old` is NULL on create.
 struct fl_kind_hooks {
 	const char *name; // as the document names them: "hooks": "service"
-	// After the schema's defaults: defaults that depend on other fields. (k8s: SetDefaults_X and the strategy's
-	// PrepareForCreate/Update)
-	void (*set_defaults)(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
-			     const char *subresource);
+	// After the schema's defaults: defaults that depend on other fields of the object itself. Doing it twice
+	// changes nothing more. (k8s: conversion and SetDefaults_X)
+	void (*set_defaults)(struct fl_arena *a, struct fl_json *obj);
+	// What the server adds, keeps of the old object or takes away; nobody owns it. (k8s: the strategy's
+	// PrepareForCreate/Update, and admission)
+	void (*prepare)(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource);
 	// Rules that must hold before addresses and ports are allocated: where one is broken nothing else is looked at,
 	// as in Kubernetes. See fl_kind_precheck.
 	void (*precheck)(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old);
@@ -112,11 +114,14 @@ const struct fl_schema *fl_registry_schema_by_kind(const struct fl_registry *r, 
 const char *const *fl_registry_definitions(const struct fl_registry *r, unsigned *ret_n);
 
 // From a decoded body to what may be stored, in Kubernetes' order. A handler does:
-//   fl_schema_decode, fl_schema_prune, fl_kind_prepare, fl_kind_precheck, allocators (clusterIP, nodePort),
-//   fl_kind_validate, metadata.generation, fl_kind_to_stored, fl_object_serialize
+//   fl_schema_decode, fl_schema_prune, fl_kind_default, fl_managed_update, fl_kind_prepare, fl_kind_precheck,
+//   allocators (clusterIP, nodePort), fl_kind_validate, metadata.generation, fl_kind_to_stored, fl_object_serialize
+// default: what the document and the kind say by themselves of fields that are not there; part of prepare, and before
+// it for those who want to know what the client's write comes to (apply/managed.h).
 // prepare: status and spec are kept apart (a write of the one takes the other from `old`; a create starts without
 // status unless the kind says otherwise), then the schema's defaults, then the kind's own. `old` NULL on create;
 // `subresource` "" or NULL for the object itself, "status", "finalize" ...
+void fl_kind_default(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj);
 void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
 		     const char *subresource);
 // Rules whose breaking ends the request before anything is allocated or validated (Service IP families). Nothing for a

@@ -35,6 +35,13 @@ static void keep_all_but_status(struct fl_arena *a, struct fl_json *obj, const s
 	take_from_old(a, meta, old_meta, "finalizers");
 }
 
+void fl_kind_default(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj)
+{
+	fl_schema_default(fl_kind_schema(k), a, obj);
+	if (k->hooks->set_defaults)
+		k->hooks->set_defaults(a, obj);
+}
+
 void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
 		     const char *subresource)
 {
@@ -44,9 +51,9 @@ void fl_kind_prepare(const struct fl_kind *k, struct fl_arena *a, struct fl_json
 		take_from_old(a, obj, old, "status");
 	else if (k->has_status && is_main(subresource) && !k->status_on_create)
 		fl_json_remove(obj, "status");
-	fl_schema_default(fl_kind_schema(k), a, obj);
-	if (k->hooks->set_defaults)
-		k->hooks->set_defaults(a, obj, old, subresource ? subresource : "");
+	fl_kind_default(k, a, obj);
+	if (k->hooks->prepare)
+		k->hooks->prepare(a, obj, old, subresource ? subresource : "");
 }
 
 void fl_kind_precheck(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,

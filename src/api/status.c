@@ -26,6 +26,7 @@ static const struct {
     [FL_CAUSE_INTERNAL] = {"InternalError", "Internal error"},
     [FL_CAUSE_NAMESPACE_TERMINATING] = {"NamespaceTerminating", ""}, // the detail alone
     [FL_CAUSE_RV_TOO_LARGE] = {"ResourceVersionTooLarge", ""},
+    [FL_CAUSE_MANAGER_CONFLICT] = {"FieldManagerConflict", ""},
 };
 _Static_assert(FL_COUNT(causes_text) == FL_CAUSE_TYPE_COUNT, "a text for each cause");
 

@@ -19,6 +19,7 @@ enum fl_cause_type {                    // text of `reason` in details.causes
 	FL_CAUSE_INTERNAL,              // InternalError
 	FL_CAUSE_NAMESPACE_TERMINATING, // NamespaceTerminating: message as given
 	FL_CAUSE_RV_TOO_LARGE,          // ResourceVersionTooLarge: message as given
+	FL_CAUSE_MANAGER_CONFLICT,      // FieldManagerConflict: message as given
 	FL_CAUSE_TYPE_COUNT,
 };
 

@@ -9,7 +9,7 @@
 enum { MAX_ENDPOINTS = 1000, MAX_ADDRESSES = 100, MAX_PORTS = 20000, MAX_HINTS = 8, SHOWN = 3 };
 
 // Lists without "omitempty" in Go: clients see null when there is none.
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	static const char *const lists[] = {"endpoints", "ports"};
 

@@ -51,7 +51,7 @@ static struct fl_json *from_stored(struct fl_arena *a, struct fl_json *obj)
 }
 
 // eventTime has no "omitempty" in Go: clients see it as null when it is not set.
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	if (!fl_json_get(obj, "eventTime"))
 		fl_json_set(a, obj, "eventTime", fl_json_new(a, FL_JSON_NULL));

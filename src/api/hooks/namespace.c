@@ -14,15 +14,19 @@ static bool contains(const struct fl_json *list, const char *s)
 	return false;
 }
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	struct fl_json *meta = fl_json_ensure_object(a, obj, "metadata");
-	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
-	struct fl_json *finalizers;
 
 	if (!fl_str_empty(fl_json_str(meta, "name")))
 		fl_json_set_str(a, fl_json_ensure_object(a, meta, "labels"), "kubernetes.io/metadata.name",
 				fl_json_str(meta, "name"));
+}
+
+static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+{
+	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec"), *finalizers;
+
 	if (old) {
 		// Only `finalize` may change them.
 		if (!*subresource)
@@ -91,6 +95,7 @@ static const char *field(struct fl_arena *a, const struct fl_json *obj, const ch
 const struct fl_kind_hooks fl_hooks_namespace = {
     .name = "namespace",
     .set_defaults = set_defaults,
+    .prepare = prepare,
     .validate = validate,
     .table_row = table_row,
     .field = field,

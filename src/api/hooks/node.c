@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	struct fl_json *status = fl_json_ensure_object(a, obj, "status");
 

@@ -77,7 +77,18 @@ static void default_priority(struct fl_arena *a, struct fl_json *spec)
 		fl_json_set_str(a, spec, "preemptionPolicy", "PreemptLowerPriority");
 }
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
+{
+	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
+
+	fl_pod_spec_set_defaults(a, spec);
+	default_requests(a, fl_json_get(spec, "containers"));
+	default_requests(a, fl_json_get(spec, "initContainers"));
+	if (!fl_json_get(spec, "enableServiceLinks"))
+		fl_json_set_bool(a, spec, "enableServiceLinks", true);
+}
+
+static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec"), *status;
 
@@ -86,11 +97,6 @@ static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct f
 		fl_json_set_str(a, status, "qosClass", fl_pod_qos(spec));
 	if (*subresource)
 		return;
-	fl_pod_spec_set_defaults(a, spec);
-	default_requests(a, fl_json_get(spec, "containers"));
-	default_requests(a, fl_json_get(spec, "initContainers"));
-	if (!fl_json_get(spec, "enableServiceLinks"))
-		fl_json_set_bool(a, spec, "enableServiceLinks", true);
 	default_tolerations(a, spec);
 	if (old)
 		fl_json_set(a, spec, "priority", fl_json_clone(a, fl_json_path(old, "spec", "priority", NULL)));
@@ -230,6 +236,7 @@ static const char *field(struct fl_arena *a, const struct fl_json *obj, const ch
 const struct fl_kind_hooks fl_hooks_pod = {
     .name = "pod",
     .set_defaults = set_defaults,
+    .prepare = prepare,
     .validate = validate,
     .table_row = fl_pod_table_row,
     .field = field,

@@ -45,7 +45,7 @@ void fl_workload_set_status_replicas(struct fl_arena *a, struct fl_json *obj)
 		fl_json_set_int(a, status, "replicas", 0);
 }
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	fl_workload_set_template_defaults(a, obj);
 	fl_workload_set_status_replicas(a, obj);

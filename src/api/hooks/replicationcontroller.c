@@ -7,7 +7,7 @@
 #include "api/validate.h"
 #include "base/str.h"
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec"), *meta = fl_json_ensure_object(a, obj, "metadata");
 	const struct fl_json *labels = fl_json_path(spec, "template", "metadata", "labels", NULL);

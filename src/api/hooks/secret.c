@@ -9,7 +9,7 @@
 
 #define MAX_BYTES (1024 * 1024) // of all values together, decoded
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	const struct fl_json *plain = fl_json_get(obj, "stringData");
 

@@ -145,6 +145,7 @@ static const char *warning(const struct fl_json *obj)
 const struct fl_kind_hooks fl_hooks_service = {
     .name = "service",
     .set_defaults = fl_service_set_defaults,
+    .prepare = fl_service_prepare,
     .precheck = precheck,
     .validate = fl_service_validate,
     .table_row = table_row,

@@ -19,8 +19,8 @@ bool fl_service_needs_node_port(const struct fl_json *spec);
 bool fl_service_needs_health_check(const struct fl_json *spec);
 bool fl_service_externally_accessible(const struct fl_json *spec);
 
-void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
-			     const char *subresource);
+void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj);
+void fl_service_prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource);
 void fl_service_validate(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old,
 			 const char *subresource);
 

@@ -187,16 +187,21 @@ static void drop_unused(struct fl_json *spec, const struct fl_json *old)
 		drop_if_same(spec, old, "externalTrafficPolicy");
 }
 
-void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old,
-			     const char *subresource)
+void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
-	const struct fl_json *old_spec = fl_json_get(old, "spec");
 
 	default_affinity(a, spec);
 	default_target_ports(a, spec);
 	default_policies(a, spec);
 	default_ip_modes(a, obj);
+}
+
+void fl_service_prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+{
+	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
+	const struct fl_json *old_spec = fl_json_get(old, "spec");
+
 	if (old_spec)
 		keep_allocated(a, spec, old_spec);
 	sync_cluster_ips(a, spec, old_spec);

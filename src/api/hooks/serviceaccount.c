@@ -4,7 +4,7 @@
 #include "api/hooks/hooks.h"
 #include "base/str.h"
 
-static void set_defaults(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
 {
 	fl_json_each (ref, fl_json_get(obj, "secrets")) {
 		struct fl_json *next;
@@ -25,6 +25,6 @@ static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now
 
 const struct fl_kind_hooks fl_hooks_serviceaccount = {
     .name = "serviceaccount",
-    .set_defaults = set_defaults,
+    .prepare = prepare,
     .table_row = table_row,
 };
