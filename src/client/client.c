@@ -1,19 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // A call is one HTTP request; its answer is parsed once and handed over with the arena that holds it. A call that
 // cannot even be started is reported from a later turn of the loop, so that no caller sees its callback before its own
-// return.
+// return. At most MAX_RUNNING calls run at a time; more wait in line, so that a role with thousands of writes to do
+// neither opens connections without end nor runs into the time-out of calls that the server has not got to.
 #include "client/client.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <sys/queue.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/internal.h"
 #include "io/http_client.h"
 
+#define MAX_RUNNING 256
+
+struct request { // one allocation
+	struct fl_buf url, type, body;
+	const char *method; // a literal, or in `method_text`
+	char method_text[16];
+};
+
 struct fl_client_call {
 	struct fl_client *c;
-	struct fl_client_call *next, **link; // in c->calls
+	TAILQ_ENTRY(fl_client_call) link; // in c->waiting or c->calls
+	struct request *request;          // until it is started
 	struct fl_http_call *http;
 	fl_client_done done;
 	void *arg;
@@ -24,7 +36,8 @@ struct fl_client {
 	uv_loop_t *loop;
 	struct fl_http_client *http;
 	char *server;
-	struct fl_client_call *calls;
+	TAILQ_HEAD(call_list, fl_client_call) calls, waiting; // started; in line
+	unsigned running;
 	uv_timer_t *report; // calls that never started
 	bool lost;
 };
@@ -91,9 +104,10 @@ void fl_client_free(struct fl_client **cp)
 	struct fl_client *c = TAKE_PTR(*cp);
 	if (!c)
 		return;
-	while (c->calls) {
-		fl_http_call_cancel(&c->calls->http);
-		free_call(c->calls);
+	for (struct fl_client_call *call = c->calls, *after; call; call = after) {
+		after = call->next;
+		fl_http_call_cancel(&call->http);
+		free_call(call);
 	}
 	fl_http_client_free(&c->http);
 	if (c->report)

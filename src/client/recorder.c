@@ -75,8 +75,10 @@ void fl_recorder_free(struct fl_recorder **rp)
 	struct fl_recorder *r = TAKE_PTR(*rp);
 	if (!r)
 		return;
-	while (r->all)
-		free_entry(r->all);
+	for (struct entry *e = r->all, *after; e; e = after) {
+		after = e->next;
+		free_entry(e);
+	}
 	fl_map_deinit(&r->entries);
 	clear_budgets(r);
 	free(r->component);

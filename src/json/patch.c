@@ -99,7 +99,7 @@ static unsigned depth_of(const struct fl_json *j)
 		unsigned d = depth_of(k);
 		deepest = d > deepest ? d : deepest;
 	}
-	return j->type >= FL_JSON_ARRAY ? deepest + 1 : 0;
+	return j && j->type >= FL_JSON_ARRAY ? deepest + 1 : 0;
 }
 
 static unsigned path_depth(const char *path)

@@ -71,17 +71,18 @@ static void on_replicaset(void *arg, const struct fl_object *old, const struct f
 	struct fl_deployment_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
+	const struct fl_object *o = now ? now : old;
 	if (after) {
 		size_t n;
 		struct fl_pair *pairs = fl_meta_pairs(&a, after, &n);
 		fl_index_put(&c->sets, now->ns, now->name, pairs, n);
 		enqueue_owner(c, after, now->ns);
 	} else {
-		fl_index_del(&c->sets, old->ns, old->name);
+		fl_index_del(&c->sets, o->ns, o->name);
 	}
 	const struct fl_json *was = fl_meta_controller(before), *is = fl_meta_controller(after);
 	if (was && !fl_streq(fl_json_str(was, "uid"), fl_json_str(is, "uid")))
-		enqueue_owner(c, before, old->ns);
+		enqueue_owner(c, before, o->ns);
 }
 
 // With Recreate the end of an old pod lets the rollout go on.

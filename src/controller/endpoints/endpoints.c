@@ -69,6 +69,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	struct fl_endpoints_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
+	const struct fl_object *o = now ? now : old;
 	const struct fl_json *labels_before = fl_json_path(before, "metadata", "labels", NULL),
 			     *labels_after = fl_json_path(after, "metadata", "labels", NULL);
 	bool relabelled = !before || !after ||
@@ -81,7 +82,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 		struct fl_pair *pairs = fl_index_pairs(&a, labels_after, 0, &n);
 		fl_index_put(&c->pods, now->ns, now->name, pairs, n);
 	} else if (!after) {
-		fl_index_del(&c->pods, old->ns, old->name);
+		fl_index_del(&c->pods, o->ns, o->name);
 	}
 	if (before && relabelled)
 		enqueue_services_of(c, &a, before);

@@ -190,7 +190,9 @@ static void look_at_orphan(void *arg, const char *key)
 	fl_key_split(key, ns, &name);
 	struct fl_writes *w = fl_writes_begin(c->hub, c->orphans, key);
 	const struct fl_object *o = fl_hub_find(c->hub, FL_HUB_PODS, ns, name);
-	struct fl_podview p = o ? fl_podview_read(fl_object_tree(o, &a)) : (struct fl_podview){.node = ""};
+	struct fl_podview p = {.node = ""};
+	if (o)
+		p = fl_podview_read(fl_object_tree(o, &a));
 	if (o && !p.node[0] && p.deleting) { // nobody runs it: nobody will end it
 		fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
 	} else if (o && p.node[0] && !fl_hub_find(c->hub, FL_HUB_NODES, "", p.node)) {

@@ -51,8 +51,10 @@ static void forget_assumed(struct fl_scheduler *s, const char *uid)
 
 static const char *loads(const struct fl_object *o, struct fl_arena *a)
 {
-	struct fl_podview p = o ? fl_podview_read(fl_object_tree(o, a)) : (struct fl_podview){.node = ""};
-	return o && !p.finished ? p.node : "";
+	if (!o)
+		return "";
+	struct fl_podview p = fl_podview_read(fl_object_tree(o, a));
+	return p.finished ? "" : p.node;
 }
 
 static bool is_pending(const struct fl_json *pod)
