@@ -83,7 +83,7 @@ unit-bins: $(UNIT_BINS)
 # Fuzz targets: tests/fuzz/<name>_fuzz.c, libFuzzer with ASan and UBSan (clang). All that they need is built with the same flags.
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_O    := build/fuzz
-FUZZ_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_FLAGS := -DFL_SANITIZE=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 ifneq ($(FUZZING),)
 ALLC += $(FUZZ_FLAGS)
 endif
