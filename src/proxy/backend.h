@@ -40,6 +40,9 @@ struct fl_proxy_pool {
 	const char *name; // "namespace/service:port"
 	struct fl_proxy_endpoint *cluster, *local;
 	uint16_t n_cluster, n_local; // local is filled only where a frontend has policy Local
+	// Who may use its load balancer addresses; none: everybody. In order.
+	struct fl_cidr *source_ranges;
+	uint16_t n_source_ranges;
 	// UDP only, and of no concern to a backend: every endpoint that still serves, wherever it is and whether or not
 	// new connections go there.
 	struct fl_proxy_endpoint *serving;

@@ -104,6 +104,7 @@ static void pool_free(struct pool *p)
 	free(p->value.cluster);
 	free(p->value.local);
 	free(p->value.serving);
+	free(p->value.source_ranges);
 	free(p);
 }
 
@@ -326,11 +327,23 @@ static bool same_list(const struct fl_proxy_endpoint *a, const struct fl_proxy_e
 	return n == 0 || memcmp(a, b, n * sizeof(*a)) == 0;
 }
 
+static bool same_ranges(const struct fl_proxy_pool *a, const struct fl_proxy_pool *b)
+{
+	if (a->n_source_ranges != b->n_source_ranges)
+		return false;
+	for (size_t i = 0; i < a->n_source_ranges; i++) {
+		if (!fl_ip_equal(&a->source_ranges[i].ip, &b->source_ranges[i].ip) ||
+		    a->source_ranges[i].bits != b->source_ranges[i].bits)
+			return false;
+	}
+	return true;
+}
+
 static bool same_pool(const struct fl_proxy_pool *a, const struct fl_proxy_pool *b)
 {
 	return a->n_cluster == b->n_cluster && a->n_local == b->n_local && a->proto == b->proto &&
 	       same_list(a->cluster, b->cluster, a->n_cluster) && same_list(a->local, b->local, a->n_local) &&
-	       a->n_serving == b->n_serving && same_list(a->serving, b->serving, a->n_serving);
+	       a->n_serving == b->n_serving && same_list(a->serving, b->serving, a->n_serving) && same_ranges(a, b);
 }
 
 // A hash, so that the same Service has the same id in the next run and what stands in the kernel stays as it is.
@@ -363,6 +376,13 @@ static struct pool *pool_new(const struct fl_proxy_pool *like)
 	p->value.cluster = copy_endpoints(like->cluster, like->n_cluster);
 	p->value.local = copy_endpoints(like->local, like->n_local);
 	p->value.serving = copy_endpoints(like->serving, like->n_serving);
+	p->value.source_ranges = NULL;
+	if (like->n_source_ranges) {
+		size_t size = like->n_source_ranges * sizeof(*like->source_ranges);
+
+		p->value.source_ranges = fl_malloc(size);
+		memcpy(p->value.source_ranges, like->source_ranges, size);
+	}
 	return p;
 }
 
@@ -738,6 +758,13 @@ static void dump_pool(struct fl_buf *b, const struct fl_proxy_pool *p)
 		      p->family == AF_INET6 ? "ipv6" : "ipv4");
 	dump_endpoints(b, "cluster", p->cluster, p->n_cluster);
 	dump_endpoints(b, "local", p->local, p->n_local);
+	if (p->n_source_ranges)
+		fl_buf_puts(b, "\n    sources");
+	for (size_t i = 0; i < p->n_source_ranges; i++) {
+		char cidr[FL_CIDR_STRLEN];
+
+		fl_buf_printf(b, " %s", fl_cidr_format(&p->source_ranges[i], cidr));
+	}
 }
 
 static void dump_frontend(struct fl_buf *b, const struct fl_proxy_frontend *f)

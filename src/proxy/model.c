@@ -193,6 +193,19 @@ static unsigned count_ready_local(const struct fl_proxy_slice *const *slices, si
 	return count;
 }
 
+// Those of the family. A family without any is open to everybody, as with kube-proxy.
+static void choose_ranges(const struct fl_proxy_service *svc, uint8_t family, struct fl_arena *a,
+			  struct fl_proxy_pool *pool)
+{
+	if (!svc->source_ranges.n || !svc->lb_ips.n)
+		return;
+	pool->source_ranges = fl_arena_zalloc(a, svc->source_ranges.n * sizeof(*pool->source_ranges));
+	for (size_t i = 0; i < svc->source_ranges.n; i++) {
+		if (svc->source_ranges.v[i].ip.family == family)
+			pool->source_ranges[pool->n_source_ranges++] = svc->source_ranges.v[i];
+	}
+}
+
 void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const struct fl_proxy_slice *const *slices,
 		     size_t n_slices, struct fl_arena *a, struct fl_proxy_desired *ret)
 {
@@ -223,6 +236,7 @@ void fl_proxy_derive(const char *key, const struct fl_proxy_service *svc, const 
 			if (!*port->name)
 				pool->name = fl_arena_printf(a, "%s:%u", key, port->port);
 			choose_endpoints(list, n, want_local, a, pool);
+			choose_ranges(svc, pool->family, a, pool);
 
 			struct fl_proxy_frontend like = {
 			    .proto = port->proto,

@@ -20,6 +20,7 @@ struct fl_proxy_service {
 	FL_VEC(struct fl_proxy_service_port) ports;
 	FL_VEC(struct fl_ip) external_ips;
 	FL_VEC(struct fl_ip) lb_ips;
+	FL_VEC(struct fl_cidr) source_ranges; // of the load balancer addresses
 	bool internal_local, external_local;
 	uint32_t affinity_s;
 	uint16_t health_check_port; // healthCheckNodePort; 0 = none

@@ -8,6 +8,7 @@
 #define LABEL_PROXY_NAME   "service.kubernetes.io/service-proxy-name" // another proxy takes care of it
 #define LABEL_HEADLESS     "service.kubernetes.io/headless"
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
+#define ANNOTATION_RANGES  "service.beta.kubernetes.io/load-balancer-source-ranges"
 #define AFFINITY_SECONDS   10800 // default of sessionAffinityConfig.clientIP.timeoutSeconds
 
 static uint8_t parse_proto(const char *name)
@@ -40,6 +41,30 @@ static void add_cluster_ip(struct fl_proxy_service *s, const char *text)
 	if (s->n_cluster_ips && s->cluster_ips[0].family == ip.family)
 		return;
 	s->cluster_ips[s->n_cluster_ips++] = ip;
+}
+
+static void add_source_range(struct fl_proxy_service *s, const char *text)
+{
+	struct fl_cidr c;
+
+	if (text && fl_cidr_parse(text, &c, true))
+		fl_vec_push(&s->source_ranges, c);
+}
+
+// spec.loadBalancerSourceRanges, or the annotation that came before it.
+static void parse_source_ranges(const struct fl_json *meta, const struct fl_json *spec, struct fl_proxy_service *s)
+{
+	const struct fl_json *list = fl_json_get(spec, "loadBalancerSourceRanges");
+	const char *text = fl_json_str(fl_json_get(meta, "annotations"), ANNOTATION_RANGES);
+
+	fl_json_each (each, list)
+		add_source_range(s, fl_json_string(each));
+	if (fl_json_count(list) || !text)
+		return;
+	AUTO_FREE char *copy = fl_strdup(text);
+	char *save = NULL;
+	for (char *part = strtok_r(copy, ", ", &save); part; part = strtok_r(NULL, ", ", &save))
+		add_source_range(s, part);
 }
 
 void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *ret)
@@ -94,6 +119,7 @@ void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *
 				fl_vec_push(&s.lb_ips, ip);
 		}
 		s.health_check_port = parse_port(spec, "healthCheckNodePort");
+		parse_source_ranges(meta, spec, &s);
 	}
 	s.internal_local = fl_streq(fl_json_str(spec, "internalTrafficPolicy"), "Local");
 	s.external_local = fl_streq(fl_json_str(spec, "externalTrafficPolicy"), "Local");
@@ -112,6 +138,7 @@ void fl_proxy_service_deinit(struct fl_proxy_service *s)
 	fl_vec_deinit(&s->ports);
 	fl_vec_deinit(&s->external_ips);
 	fl_vec_deinit(&s->lb_ips);
+	fl_vec_deinit(&s->source_ranges);
 	free(s->created);
 	*s = (struct fl_proxy_service){0};
 }

@@ -137,9 +137,33 @@ bool nft_chain_of(const struct fl_proxy_frontend *f, char name[static NFT_MAX_NA
 	return true;
 }
 
+bool nft_guard_of(const struct fl_proxy_frontend *f, char name[static NFT_MAX_NAME])
+{
+	static const uint8_t key[16];
+	char inner[NFT_MAX_NAME];
+	uint64_t hash = 0;
+
+	if (f->kind != FL_PROXY_LOAD_BALANCER || !f->pool->n_source_ranges)
+		return false;
+	(void)nft_chain_of(f, inner);
+	hash = fl_siphash13(key, inner, strlen(inner));
+	for (size_t i = 0; i < f->pool->n_source_ranges; i++) {
+		const struct fl_cidr *c = &f->pool->source_ranges[i];
+		uint8_t bytes[25];
+
+		memcpy(bytes, &hash, 8);
+		memcpy(bytes + 8, c->ip.b, 16);
+		bytes[24] = c->bits;
+		hash = fl_siphash13(key, bytes, sizeof(bytes));
+	}
+	snprintf(name, NFT_MAX_NAME, "from-%u-%016" PRIx64, f->pool->n_source_ranges, hash);
+	return true;
+}
+
 bool nft_is_own_chain(const char *name)
 {
-	return name && (fl_starts_with(name, "svc-") || fl_starts_with(name, "np-") || fl_starts_with(name, "aff-"));
+	return name && (fl_starts_with(name, "svc-") || fl_starts_with(name, "np-") || fl_starts_with(name, "aff-") ||
+			fl_starts_with(name, "from-"));
 }
 
 // ---- elements
@@ -239,6 +263,7 @@ static uint64_t hash_of(const struct nft_batch *b)
 
 struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 {
+	static const uint8_t kinds[] = {FL_PROXY_CLUSTER_IP, FL_PROXY_NODE_PORT, FL_PROXY_LOAD_BALANCER};
 	struct nft_batch frame, rules;
 	struct nft_version v;
 
@@ -246,23 +271,33 @@ struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 	nft_batch_init(&rules, NULL);
 	for (unsigned i = 0; i < 2; i++) {
 		struct fl_proxy_endpoint e[2] = {{.port = 1}, {.port = 2}};
-		struct fl_proxy_pool pool = {.name = "", .cluster = e, .local = e, .n_cluster = 2, .n_local = 1};
+		struct fl_cidr range = {.bits = 8};
+		struct fl_proxy_pool pool = {
+		    .name = "",
+		    .cluster = e,
+		    .local = e,
+		    .source_ranges = &range,
+		    .n_cluster = 2,
+		    .n_local = 1,
+		    .n_source_ranges = 1,
+		};
 
 		frame.family = rules.family = nft_family(i);
-		e[0].ip = e[1].ip = (struct fl_ip){.family = i ? AF_INET6 : AF_INET};
+		range.ip = e[0].ip = e[1].ip = (struct fl_ip){.family = i ? AF_INET6 : AF_INET};
 		nft_layout_frame(&frame);
 		nft_layout_rules(&rules, cfg, false);
 		// One chain of each kind, so that the hash covers the rules of all.
 		for (unsigned k = 0; k < 12; k++) {
 			struct fl_proxy_frontend f = {
 			    .ip = e[0].ip,
-			    .kind = (uint8_t)(k % 3),
+			    .kind = kinds[k % 3],
 			    .local = k / 3 % 2,
 			    .affinity_s = k / 6 ? 60 : 0,
 			    .pool = &pool,
 			};
 
 			nft_chain_rules(&rules, cfg, &f, false);
+			nft_guard_rules(&rules, &f, false);
 		}
 	}
 	snprintf(v.frame, sizeof(v.frame), "fairlead nftables frame %016" PRIx64, hash_of(&frame));

@@ -32,7 +32,10 @@ bool nft_uses_local(const struct fl_proxy_frontend *f);
 // it is, and few are needed: one for each number of endpoints, however many Services there are. Only session affinity
 // needs one for each Service. False: a chain of the base, which stands always.
 bool nft_chain_of(const struct fl_proxy_frontend *f, char name[static NFT_MAX_NAME]);
-bool nft_is_own_chain(const char *name); // one that nft_chain_of names
+// The chain that stands before it where only some sources are allowed. False: none.
+bool nft_guard_of(const struct fl_proxy_frontend *f, char name[static NFT_MAX_NAME]);
+void nft_guard_rules(struct nft_batch *b, const struct fl_proxy_frontend *f, bool rewrite);
+bool nft_is_own_chain(const char *name); // one that these two name
 // Adds the chain and its rules; rewrite: it may be there already, with other rules.
 void nft_chain_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, const struct fl_proxy_frontend *f,
 		     bool rewrite);
@@ -48,7 +51,7 @@ struct nft_elem nft_slot_elem(const struct fl_proxy_frontend *f, uint32_t slot, 
 struct nft_elem nft_cluster_ip_elem(const struct fl_ip *ip);
 struct nft_elem nft_local_elem(const struct fl_ip *ip);
 
-#define NFT_COUNTERS 5
+#define NFT_COUNTERS 6
 unsigned nft_layout_counters(const char *ret[static NFT_COUNTERS]); // names
 
 // What stands always, into a batch that has the (empty) table of b->family: the frame is sets, counters and chains, the

@@ -55,6 +55,7 @@ struct name {
 
 struct new_chain {
 	const struct fl_proxy_frontend *f; // one of those that lead to it
+	bool guard;
 };
 
 struct round {
@@ -188,25 +189,34 @@ static void count_affinity_sets(struct round *r, const struct fl_proxy_frontend 
 		count_affinity_set(r, f, &p->local[i], added);
 }
 
-// Returns the name of the chain that the frontend leads to.
-static const char *count_chain(struct round *r, const struct fl_proxy_frontend *f, bool added)
+// One more or one less user of a chain. True when it is the first or was the last.
+static bool count_chain(struct round *r, const struct fl_proxy_frontend *f, const char *name, bool guard, bool added)
 {
-	char name[NFT_MAX_NAME];
-	bool is_own = nft_chain_of(f, name);
 	struct thing t = named(CHAIN, f->ip.family == AF_INET6, name);
 
-	if (!is_own || !count_user(&r->b->users, &t, added))
-		return fl_arena_strdup(&r->arena, name);
-	if (f->affinity_s)
-		count_affinity_sets(r, f, added);
+	if (!count_user(&r->b->users, &t, added))
+		return false;
 	if (!added) {
 		discard(r->b, &t, NULL);
 	} else if (!reuse(r, &t) || r->how == REWRITE_RULES) {
-		struct new_chain c = {f};
+		struct new_chain c = {f, guard};
 
 		fl_vec_push(&r->new_chains, c);
 	}
-	return fl_arena_strdup(&r->arena, name);
+	return true;
+}
+
+// Returns the name of the chain that the frontend leads to.
+static const char *count_chains(struct round *r, const struct fl_proxy_frontend *f, bool added)
+{
+	char name[NFT_MAX_NAME], guard[NFT_MAX_NAME];
+
+	if (nft_chain_of(f, name) && count_chain(r, f, name, false, added) && f->affinity_s)
+		count_affinity_sets(r, f, added);
+	if (!nft_guard_of(f, guard))
+		return fl_arena_strdup(&r->arena, name);
+	(void)count_chain(r, f, guard, true, added); // after the chain that it leads to
+	return fl_arena_strdup(&r->arena, guard);
 }
 
 // ---- delta -> elements
@@ -255,7 +265,7 @@ static void change_frontend(struct round *r, const struct fl_proxy_frontend_chan
 	bool has_new_masq = c->new_frontend && nft_masq_elem(c->new_frontend, &new_masq);
 
 	if (c->old)
-		old = nft_frontend_elem(c->old, count_chain(r, c->old, false));
+		old = nft_frontend_elem(c->old, count_chains(r, c->old, false));
 	if (c->new_frontend)
 		now = nft_frontend_elem(c->new_frontend, new_chain);
 	change_elem(r, c->old ? &old : NULL, c->new_frontend ? &now : NULL);
@@ -278,7 +288,7 @@ static void render(struct round *r, const struct fl_proxy_delta *d)
 		const struct fl_proxy_frontend *f = d->frontends[i].new_frontend;
 
 		if (f && has_table(r->b, &f->ip))
-			chains[i] = count_chain(r, f, true);
+			chains[i] = count_chains(r, f, true);
 	}
 	for (size_t i = 0; i < d->n_frontends; i++) {
 		const struct fl_proxy_frontend_change *c = &d->frontends[i];
@@ -503,7 +513,10 @@ static void write_rules(struct round *r, struct nft_batch *batch)
 		const struct fl_proxy_frontend *f = r->new_chains.v[i].f;
 
 		batch->family = nft_family(f->ip.family == AF_INET6);
-		nft_chain_rules(batch, &b->cfg, f, r->how == REWRITE_RULES);
+		if (r->new_chains.v[i].guard)
+			nft_guard_rules(batch, f, r->how == REWRITE_RULES);
+		else
+			nft_chain_rules(batch, &b->cfg, f, r->how == REWRITE_RULES);
 	}
 }
 
@@ -612,7 +625,12 @@ static int nft_tidy(struct fl_proxy_backend *b, struct fl_err *err)
 		return b->garbage.n > 0;
 	nft_batch_init(&batch, b->nl);
 	write_elems(&batch, NFT_MSG_DELSETELEM, elems, n_elems, &a);
-	for (unsigned kind = CHAIN; kind <= SET; kind++) { // chains use sets
+	for (unsigned kind = CHAIN; kind <= SET; kind++) { // chains use sets; guards lead to other chains
+		for (size_t i = 0; kind == CHAIN && i < n; i++) {
+			batch.family = nft_family(old[i].is6);
+			if (old[i].kind == CHAIN)
+				nft_flush_chain(&batch, (const char *)old[i].key);
+		}
 		for (size_t i = 0; i < n; i++) {
 			batch.family = nft_family(old[i].is6);
 			if (old[i].kind == kind && kind == CHAIN)

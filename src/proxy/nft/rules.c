@@ -242,6 +242,25 @@ void nft_chain_rules(struct nft_batch *b, const struct fl_proxy_backend_config *
 	add_goto(b, chain, f->pool->n_local ? "changed-meanwhile" : "no-local-endpoints");
 }
 
+void nft_guard_rules(struct nft_batch *b, const struct fl_proxy_frontend *f, bool rewrite)
+{
+	char guard[NFT_MAX_NAME], chain[NFT_MAX_NAME];
+
+	if (!nft_guard_of(f, guard))
+		return;
+	(void)nft_chain_of(f, chain);
+	nft_chain(b, NFT_MSG_NEWCHAIN, guard);
+	if (rewrite)
+		nft_flush_chain(b, guard);
+	for (size_t i = 0; i < f->pool->n_source_ranges; i++) {
+		nft_rule(b, guard);
+		match_cidr(b, &f->pool->source_ranges[i], true);
+		nft_expr_verdict(b, NFT_GOTO, chain);
+		nft_rule_end(b);
+	}
+	add_goto(b, guard, "source-not-allowed");
+}
+
 // ---- the base
 
 static const struct {
@@ -252,6 +271,7 @@ static const struct {
     {"no-local-endpoints", false}, // traffic policy Local and none on this node
     {"unknown-port", true},        // the cluster IP has no such port
     {"unallocated-vip", false},    // an address of the service range that no Service has (or not yet)
+    {"source-not-allowed", false}, // loadBalancerSourceRanges
     {"changed-meanwhile", false},  // rules changed while the packet was on its way through them
 };
 

@@ -20,7 +20,7 @@
 
 #define FOLDER "tests/golden/proxy"
 
-static const char *const base_prefixes[] = {"chain svc-", "chain np-", "chain aff-"};
+static const char *const base_prefixes[] = {"chain svc-", "chain np-", "chain aff-", "chain from-"};
 
 // Drops what nft_dump shows of the base: the chains that stand always.
 static char *without_base(const char *text)

@@ -216,6 +216,39 @@ static void external_policy_local(void **state)
 	stop(servers);
 }
 
+static void source_ranges(void **state)
+{
+	int servers[PODS];
+
+	prepare(true);
+	for (int i = 0; i < PODS; i++)
+		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
+	const char *lb = "kind: Service\n"
+			 "apiVersion: v1\n"
+			 "metadata: {name: lb}\n"
+			 "spec:\n"
+			 "  type: LoadBalancer\n"
+			 "  clusterIP: 10.96.0.50\n"
+			 "  loadBalancerSourceRanges: [192.0.2.%s]\n"
+			 "  ports: [{name: http, port: 80, protocol: TCP, nodePort: 30085}]\n"
+			 "status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}\n";
+	const char *at = strstr(lb, "%s");
+	AUTO_FREE char *open_to_client = fl_asprintf("%.*s0/30%s", (int)(at - lb), lb, at + 2);
+	AUTO_FREE char *closed_to_client = fl_asprintf("%.*s4/30%s", (int)(at - lb), lb, at + 2);
+
+	feed_apply(&f, open_to_client);
+	feed_slice(&f, "lb", AF_INET, HTTP_PORTS, 0x3);
+	check_spread(net.client, "203.0.113.1", 80, servers, 0x3);
+	feed_apply(&f, closed_to_client);
+	feed_sync(&f);
+	int fd = start_connect(&net, net.client, SOCK_STREAM, "203.0.113.1", 80);
+	assert_int_equal(await_connect(fd, 300), -1);
+	close(fd);
+	check_spread(net.client, "192.0.2.1", 30085, servers, 0x3);
+	check_spread(net.pod[3], "10.96.0.50", 80, servers, 0x3);
+	stop(servers);
+}
+
 static void udp(void **state)
 {
 	int servers[PODS];
@@ -385,6 +418,7 @@ int main(void)
 	    cmocka_unit_test_teardown(hairpin, finish),
 	    cmocka_unit_test_teardown(node_port, finish),
 	    cmocka_unit_test_teardown(external_policy_local, finish),
+	    cmocka_unit_test_teardown(source_ranges, finish),
 	    cmocka_unit_test_teardown(udp, finish),
 	    cmocka_unit_test_teardown(refusals, finish),
 	    cmocka_unit_test_teardown(established_survive, finish),
