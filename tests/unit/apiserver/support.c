@@ -285,6 +285,8 @@ static void on_data(void *arg, int status, const char *data, size_t len)
 	struct answer *a = arg;
 	a->status = status;
 	fl_buf_append(&a->body, data, len);
+	for (size_t i = 0; i < len; i++)
+		a->lines += data[i] == '\n';
 }
 
 static struct answer *send_one(struct api *f, struct fl_http_client *c, const char *method, const char *path,

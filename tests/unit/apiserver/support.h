@@ -21,6 +21,7 @@ struct answer {
 	bool done;
 	int rc, status; // rc < 0: no answer came
 	struct fl_buf body;
+	unsigned lines; // of a watch, so far
 	struct fl_arena a;
 	struct fl_json *json; // NULL: the body is no JSON
 	char type[96], warning[256], allow[96], etag[64];
