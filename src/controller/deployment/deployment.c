@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/deployment/deployment.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "api/selector.h"
@@ -72,6 +73,7 @@ static void on_replicaset(void *arg, const struct fl_object *old, const struct f
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
 	const struct fl_object *o = now ? now : old;
+	assert(o); // one of them is there
 	if (after) {
 		size_t n;
 		struct fl_pair *pairs = fl_meta_pairs(&a, after, &n);

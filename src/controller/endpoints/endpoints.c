@@ -7,6 +7,8 @@
 //   slices ---- index by Service name ---'
 #include "controller/endpoints/endpoints.h"
 
+#include <assert.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "controller/endpoints/slices.h"
@@ -70,6 +72,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
 	const struct fl_object *o = now ? now : old;
+	assert(o);
 	const struct fl_json *labels_before = fl_json_path(before, "metadata", "labels", NULL),
 			     *labels_after = fl_json_path(after, "metadata", "labels", NULL);
 	bool relabelled = !before || !after ||

@@ -171,7 +171,8 @@ static void look_at_node(void *arg, const char *name)
 			taints = fl_health_taints_patch(&a, l.node, l.now_ns);
 			if (taints)
 				fl_writes_patch(w, &fl_gvr_nodes, NULL, name, NULL, FL_PATCH_MERGE, taints, NULL, NULL);
-			fl_index_search(&c->pods, "", &pair, 1, look_at_pod, &l);
+			if (fl_health_is_silent(l.node) || fl_health_evicts(l.node))
+				fl_index_search(&c->pods, "", &pair, 1, look_at_pod, &l);
 		}
 		int64_t until_ms = l.next_ns ? (l.next_ns - l.now_ns) / 1000000 + 1 : CHECK_MS;
 		fl_writes_again(w, until_ms < CHECK_MS ? (unsigned)until_ms : CHECK_MS);
@@ -190,12 +191,14 @@ static void look_at_orphan(void *arg, const char *key)
 	fl_key_split(key, ns, &name);
 	struct fl_writes *w = fl_writes_begin(c->hub, c->orphans, key);
 	const struct fl_object *o = fl_hub_find(c->hub, FL_HUB_PODS, ns, name);
-	struct fl_podview p = {.node = ""};
-	if (o)
-		p = fl_podview_read(fl_object_tree(o, &a));
-	if (o && !p.node[0] && p.deleting) { // nobody runs it: nobody will end it
+	if (!o) {
+		fl_writes_end(w);
+		return;
+	}
+	struct fl_podview p = fl_podview_read(fl_object_tree(o, &a));
+	if (!p.node[0] && p.deleting) { // nobody runs it: nobody will end it
 		fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
-	} else if (o && p.node[0] && !fl_hub_find(c->hub, FL_HUB_NODES, "", p.node)) {
+	} else if (p.node[0] && !fl_hub_find(c->hub, FL_HUB_NODES, "", p.node)) {
 		uint64_t *since = fl_map_get(&c->missing, o->uid), now = fl_mono_ms();
 		if (!since) {
 			since = FL_NEW(uint64_t);
@@ -207,7 +210,7 @@ static void look_at_orphan(void *arg, const char *key)
 			fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
 		else
 			fl_writes_again(w, (unsigned)(ORPHAN_MS - (now - *since)));
-	} else if (o) {
+	} else {
 		free(fl_map_del(&c->missing, o->uid));
 	}
 	fl_writes_end(w);

@@ -3,6 +3,7 @@
 // so the next pass counts them.
 #include "controller/replicaset/replicaset.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "api/selector.h"
@@ -79,6 +80,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
 	const struct fl_object *o = now ? now : old;
+	assert(o); // one of them is there
 	if (after) {
 		size_t n;
 		struct fl_pair *pairs = fl_meta_pairs(&a, after, &n);
