@@ -16,10 +16,9 @@
 
 #define MAX_RUNNING 256
 
-struct request { // one allocation
+struct request { // kept while the call is in line
+	char method[16];
 	struct fl_buf url, type, body;
-	const char *method; // a literal, or in `method_text`
-	char method_text[16];
 };
 
 struct fl_client_call {
@@ -29,6 +28,7 @@ struct fl_client_call {
 	struct fl_http_call *http;
 	fl_client_done done;
 	void *arg;
+	bool counted;         // in c->running
 	struct fl_err failed; // code set: never started
 };
 
@@ -91,12 +91,32 @@ int fl_client_new(uv_loop_t *loop, const struct fl_kubeconfig *cfg, const char *
 	return 0;
 }
 
+static void free_request(struct request *r)
+{
+	if (!r)
+		return;
+	fl_buf_deinit(&r->url);
+	fl_buf_deinit(&r->type);
+	fl_buf_deinit(&r->body);
+	free(r);
+}
+
 static void free_call(struct fl_client_call *call)
 {
-	*call->link = call->next;
-	if (call->next)
-		call->next->link = call->link;
+	TAILQ_REMOVE(call->request ? &call->c->waiting : &call->c->calls, call, link);
+	if (call->counted)
+		call->c->running--;
+	free_request(call->request);
 	free(call);
+}
+
+static void drop_all(struct call_list *list)
+{
+	for (struct fl_client_call *call = TAILQ_FIRST(list), *after; call; call = after) {
+		after = TAILQ_NEXT(call, link);
+		fl_http_call_cancel(&call->http);
+		free_call(call);
+	}
 }
 
 void fl_client_free(struct fl_client **cp)
@@ -104,11 +124,8 @@ void fl_client_free(struct fl_client **cp)
 	struct fl_client *c = TAKE_PTR(*cp);
 	if (!c)
 		return;
-	for (struct fl_client_call *call = c->calls, *after; call; call = after) {
-		after = call->next;
-		fl_http_call_cancel(&call->http);
-		free_call(call);
-	}
+	drop_all(&c->waiting);
+	drop_all(&c->calls);
 	fl_http_client_free(&c->http);
 	if (c->report)
 		uv_close((uv_handle_t *)c->report, close_timer);
@@ -201,13 +218,17 @@ int fl_client_status_code(int http_status, const struct fl_json *body, struct fl
 	return fl_err_set(err, code, "the server answered %d without a reason", http_status);
 }
 
+static void advance(struct fl_client *c);
+
 // Removes the call before its callback runs: the callback may free the client.
 static void finish(struct fl_client_call *call, int rc, int status, struct fl_arena *a, struct fl_json *body,
 		   const struct fl_err *err)
 {
 	fl_client_done done = call->done;
 	void *arg = call->arg;
+	struct fl_client *c = call->c;
 	free_call(call);
+	advance(c);
 	if (done)
 		done(arg, rc, status, a, body, err);
 }
@@ -243,7 +264,8 @@ static void on_done(void *arg, int rc, int status, const char *body, size_t len,
 static void report_failed(uv_timer_t *t)
 {
 	struct fl_client *c = t->data;
-	for (struct fl_client_call *call = c->calls; call; call = call->next) {
+	struct fl_client_call *call;
+	TAILQ_FOREACH (call, &c->calls, link) {
 		if (!call->failed.code)
 			continue;
 		AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -255,43 +277,58 @@ static void report_failed(uv_timer_t *t)
 	uv_timer_stop(t);
 }
 
-static void start(struct fl_client *c, const char *method, const char *path, const char *content_type, const void *body,
-		  size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
+static void launch(struct fl_client *c, struct fl_client_call *call)
 {
-	AUTO(fl_buf_deinit) struct fl_buf url = {0}, type = {0};
-	const char *headers[3] = {"Accept: application/json", NULL, NULL};
-	struct fl_client_call *call = FL_NEW(struct fl_client_call);
-	call->c = c;
-	call->done = done;
-	call->arg = arg;
-	call->next = c->calls;
-	call->link = &c->calls;
-	if (call->next)
-		call->next->link = &call->next;
-	c->calls = call;
-	fl_buf_printf(&url, "%s%s", c->server, path);
-	if (content_type) {
-		fl_buf_printf(&type, "Content-Type: %s", content_type);
-		headers[1] = type.data;
-	}
+	struct request *r = call->request;
+	const char *headers[3] = {"Accept: application/json", r->type.len ? r->type.data : NULL, NULL};
 	struct fl_http_call_opts opts = {
-	    .method = method,
-	    .url = url.data,
+	    .method = r->method,
+	    .url = r->url.data,
 	    .headers = headers,
-	    .body = body,
-	    .body_len = len,
+	    .body = r->body.data,
+	    .body_len = r->body.len,
 	    .timeout_ms = FL_CLIENT_CALL_TIMEOUT_MS,
 	    .on_done = on_done,
 	    .arg = call,
 	};
-	if (ret)
-		*ret = call;
+	TAILQ_REMOVE(&c->waiting, call, link);
+	TAILQ_INSERT_TAIL(&c->calls, call, link);
+	call->request = NULL;
 	int rc = fl_http_client_call(c->http, &opts, &call->http, &call->failed);
+	free_request(r);
 	if (rc < 0) {
 		call->failed.code = rc;
 		call->http = NULL;
 		uv_timer_start(c->report, report_failed, 0, 0);
+	} else {
+		call->counted = true;
+		c->running++;
 	}
+}
+
+static void advance(struct fl_client *c)
+{
+	struct fl_client_call *call;
+	while (c->running < MAX_RUNNING && (call = TAILQ_FIRST(&c->waiting)))
+		launch(c, call);
+}
+
+static void start(struct fl_client *c, const char *method, const char *path, const char *content_type, const void *body,
+		  size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
+{
+	struct fl_client_call *call = FL_NEW(struct fl_client_call);
+	struct request *r = FL_NEW(struct request);
+	*call = (struct fl_client_call){.c = c, .request = r, .done = done, .arg = arg};
+	snprintf(r->method, sizeof(r->method), "%s", method);
+	fl_buf_printf(&r->url, "%s%s", c->server, path);
+	if (content_type)
+		fl_buf_printf(&r->type, "Content-Type: %s", content_type);
+	if (len)
+		fl_buf_append(&r->body, body, len);
+	TAILQ_INSERT_TAIL(&c->waiting, call, link);
+	if (ret)
+		*ret = call;
+	advance(c);
 }
 
 void fl_client_cancel(struct fl_client_call **callp)
@@ -299,8 +336,10 @@ void fl_client_cancel(struct fl_client_call **callp)
 	struct fl_client_call *call = TAKE_PTR(*callp);
 	if (!call)
 		return;
+	struct fl_client *c = call->c;
 	fl_http_call_cancel(&call->http);
 	free_call(call);
+	advance(c);
 }
 
 void fl_client_raw(struct fl_client *c, const char *method, const char *path, const char *content_type,
