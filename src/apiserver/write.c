@@ -68,15 +68,24 @@ static struct waiting *wait_for(struct fl_request *r, int code, fl_write_answer 
 	return w;
 }
 
+// Answers the refusal in c->status when the writes that it was read off are decided. The change itself ends before.
+static void refuse_when_settled(struct waiting *w, const struct fl_change *c)
+{
+	w->refusal = c->status;
+	if (c->status.causes) {
+		struct fl_causes *kept = fl_arena_alloc(w->r->a, sizeof(*kept));
+		*kept = *c->status.causes;
+		w->refusal.causes = kept;
+	}
+	fl_change_when_settled(w->r->s, on_settled, w);
+}
+
 void fl_write_refuse(struct fl_request *r, struct fl_change *c)
 {
-	if (fl_change_is_settled(c)) {
+	if (fl_change_is_settled(c))
 		fl_respond_status(r, &c->status);
-	} else {
-		struct waiting *w = wait_for(r, 0, NULL);
-		w->refusal = c->status;
-		fl_change_when_settled(r->s, on_settled, w);
-	}
+	else
+		refuse_when_settled(wait_for(r, 0, NULL), c);
 	fl_change_deinit(c);
 }
 
@@ -129,12 +138,10 @@ void fl_write_finish(struct fl_request *r, struct fl_change *c, enum fl_store_ve
 	} else {
 		struct waiting *w = wait_for(r, code, answer);
 		if (!fl_change_submit(c, verb, on_stored, w)) {
-			if (!fl_change_is_settled(c)) {
-				w->refusal = c->status;
-				fl_change_when_settled(r->s, on_settled, w);
-			} else {
+			if (fl_change_is_settled(c))
 				decide(w, NULL, &c->status);
-			}
+			else
+				refuse_when_settled(w, c);
 		}
 	}
 	fl_change_deinit(c);
