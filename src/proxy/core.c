@@ -9,7 +9,7 @@
 //
 // State here is what the objects ask for. It equals what is in the kernel after a successful apply; after a failed one
 // the next sync is full, so nothing is ever rolled back.
-#include "proxy/core.h"
+#include "proxy/core_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,72 +20,6 @@
 #include "proxy/model.h"
 
 #define ARENA_KEEP_BYTES (256 * 1024) // the first sync of a large cluster takes megabytes that no later one needs
-
-struct service;
-
-struct claim {
-	struct fl_proxy_frontend value;
-	struct service *owner;
-	struct claim *next; // of the slot, by rank
-};
-
-struct slot_key {
-	struct fl_ip ip;
-	uint8_t proto;
-	uint16_t port;
-};
-
-struct slot {
-	struct slot_key key;
-	struct claim *claims;
-	struct fl_proxy_frontend applied; // its pool lives: whoever replaces a pool touches the slots of its Service
-	bool is_applied, touched;
-};
-
-struct pool {
-	struct fl_proxy_pool value; // strings and lists are its own
-};
-
-struct service {
-	char *key; // "namespace/name"
-	bool present, dirty;
-	struct fl_proxy_service spec;
-	FL_VEC(struct slice *) slices;
-	FL_VEC(struct pool *) pools;
-	struct claim **claims;
-	size_t n_claims;
-	uint16_t health_port; // as told to on_health_change
-	unsigned n_local_endpoints;
-};
-
-struct slice {
-	struct service *service;
-	struct fl_proxy_slice value;
-};
-
-struct fl_proxy_core {
-	struct fl_proxy_core_opts opts;
-	char *node_name, *zone;
-	struct fl_map services;     // key -> struct service
-	struct fl_map slices;       // "namespace/name" -> struct slice
-	struct fl_map slots;        // frontend key -> struct slot
-	struct fl_map pool_ids;     // id -> struct pool
-	struct fl_map vips, locals; // address -> count
-	FL_VEC(struct service *) dirty;
-	bool full;
-	struct fl_proxy_core_stats stats;
-
-	// One sync round.
-	struct fl_arena arena;
-	FL_VEC(struct slot *) touched;
-	FL_VEC(struct pool *) retired;
-	FL_VEC(struct fl_proxy_frontend_change) frontend_changes;
-	FL_VEC(struct fl_proxy_pool_change) pool_changes;
-	FL_VEC(struct fl_proxy_ip_change) vip_changes, local_changes;
-	FL_VEC(int64_t) triggers, programmed; // of changes seen; of those that the last sync applied
-	struct fl_map lost_pools;             // id -> struct pool: UDP pools of which endpoints stopped serving
-	FL_VEC(struct slot_key) udp_changes;
-};
 
 struct fl_proxy_core *fl_proxy_core_new(const struct fl_proxy_core_opts *opts)
 {
@@ -386,19 +320,10 @@ static struct pool *pool_new(const struct fl_proxy_pool *like)
 	return p;
 }
 
-static bool serves(const struct fl_proxy_pool *p, const struct fl_ip *ip, uint16_t port)
-{
-	for (size_t i = 0; i < p->n_serving; i++) {
-		if (fl_ip_equal(&p->serving[i].ip, ip) && p->serving[i].port == port)
-			return true;
-	}
-	return false;
-}
-
 static bool lost_some(const struct fl_proxy_pool *old, const struct fl_proxy_pool *now)
 {
 	for (size_t i = 0; i < old->n_serving; i++) {
-		if (!serves(now, &old->serving[i].ip, old->serving[i].port))
+		if (!fl_proxy_core_pool_serves(now, &old->serving[i].ip, old->serving[i].port))
 			return true;
 	}
 	return false;
@@ -471,17 +396,6 @@ static void update_pools(struct fl_proxy_core *c, struct service *s, const struc
 
 // ---- frontends
 
-static struct slot_key key_of(const struct fl_proxy_frontend *f)
-{
-	struct slot_key k;
-
-	memset(&k, 0, sizeof(k)); // padding is part of the key's bytes
-	k.ip = f->ip;
-	k.proto = f->proto;
-	k.port = f->port;
-	return k;
-}
-
 static bool same_frontend(const struct fl_proxy_frontend *a, const struct fl_proxy_frontend *b)
 {
 	return a->kind == b->kind && a->local == b->local && a->affinity_s == b->affinity_s && a->pool == b->pool;
@@ -504,7 +418,7 @@ static bool outranks(const struct service *a, const struct service *b)
 
 static void add_claim(struct fl_proxy_core *c, struct claim *claim)
 {
-	struct slot_key key = key_of(&claim->value);
+	struct slot_key key = fl_proxy_core_key(&claim->value);
 	struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
 
 	if (!slot) {
@@ -522,7 +436,7 @@ static void add_claim(struct fl_proxy_core *c, struct claim *claim)
 
 static void drop_claim(struct fl_proxy_core *c, struct claim *claim)
 {
-	struct slot_key key = key_of(&claim->value);
+	struct slot_key key = fl_proxy_core_key(&claim->value);
 	struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
 
 	for (struct claim **at = &slot->claims; *at; at = &(*at)->next) {
@@ -703,109 +617,4 @@ int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err)
 		c->udp_changes.n = 0; // after a failure they wait for the apply that succeeds
 	end_round(c);
 	return rc;
-}
-
-bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip *ip, uint16_t port,
-			      const struct fl_ip *endpoint_ip, uint16_t endpoint_port)
-{
-	struct fl_proxy_frontend f = {.ip = *ip, .proto = IPPROTO_UDP, .port = port};
-	struct slot_key key = key_of(&f);
-	const struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
-
-	return slot && slot->claims && serves(slot->claims->value.pool, endpoint_ip, endpoint_port);
-}
-
-void fl_proxy_core_counts(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)
-{
-	*ret = c->stats;
-}
-
-void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_stats *ret)
-{
-	*ret = c->stats;
-	ret->pending = c->dirty.n;
-	ret->frontends = c->slots.n;
-	ret->pools = c->pool_ids.n;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->services, &it);)
-		ret->services += ((const struct service *)it.value)->present;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->pool_ids, &it);)
-		ret->endpoints += ((const struct pool *)it.value)->value.n_cluster;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);) {
-		const struct slot *slot = it.value;
-
-		if (slot->is_applied && slot->applied.local && slot->applied.pool->n_local == 0 &&
-		    slot->applied.pool->n_cluster)
-			ret->no_local_endpoints[slot->applied.kind != FL_PROXY_CLUSTER_IP]++;
-	}
-}
-
-// ---- text
-
-static void dump_endpoints(struct fl_buf *b, const char *title, const struct fl_proxy_endpoint *list, size_t n)
-{
-	char ip[FL_IP_STRLEN];
-
-	if (n)
-		fl_buf_printf(b, "\n    %s", title);
-	for (size_t i = 0; i < n; i++)
-		fl_buf_printf(b, list[i].ip.family == AF_INET6 ? " [%s]:%u%s" : " %s:%u%s",
-			      fl_ip_format(&list[i].ip, ip), list[i].port, list[i].local ? "*" : "");
-}
-
-static void dump_pool(struct fl_buf *b, const struct fl_proxy_pool *p)
-{
-	fl_buf_printf(b, "pool %s %s %s", p->name, fl_proxy_proto_name(p->proto),
-		      p->family == AF_INET6 ? "ipv6" : "ipv4");
-	dump_endpoints(b, "cluster", p->cluster, p->n_cluster);
-	dump_endpoints(b, "local", p->local, p->n_local);
-	if (p->n_source_ranges)
-		fl_buf_puts(b, "\n    sources");
-	for (size_t i = 0; i < p->n_source_ranges; i++) {
-		char cidr[FL_CIDR_STRLEN];
-
-		fl_buf_printf(b, " %s", fl_cidr_format(&p->source_ranges[i], cidr));
-	}
-}
-
-static void dump_frontend(struct fl_buf *b, const struct fl_proxy_frontend *f)
-{
-	static const char *const kinds[] = {"cluster-ip", "node-port", "external-ip", "load-balancer"};
-	_Static_assert(FL_COUNT(kinds) == FL_PROXY_KIND_COUNT, "one name a kind");
-	char ip[FL_IP_STRLEN];
-
-	fl_buf_printf(b, "frontend %s %u %s %s%s -> %s %u/%u", fl_ip_format(&f->ip, ip), f->port,
-		      fl_proxy_proto_name(f->proto), kinds[f->kind], f->local ? " local" : "", f->pool->name,
-		      f->pool->n_cluster, f->pool->n_local);
-	if (f->affinity_s)
-		fl_buf_printf(b, " affinity %us", f->affinity_s);
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-void fl_proxy_core_dump(const struct fl_proxy_core *c, struct fl_buf *ret)
-{
-	size_t n = 0;
-	char **entries = fl_calloc(c->slots.n + c->pool_ids.n + 1, sizeof(char *));
-
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);) {
-		struct fl_buf b = {0};
-
-		dump_frontend(&b, &((const struct slot *)it.value)->claims->value);
-		entries[n++] = fl_buf_take(&b);
-	}
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->pool_ids, &it);) {
-		struct fl_buf b = {0};
-
-		dump_pool(&b, &((const struct pool *)it.value)->value);
-		entries[n++] = fl_buf_take(&b);
-	}
-	qsort(entries, n, sizeof(*entries), by_text);
-	for (size_t i = 0; i < n; i++) {
-		fl_buf_printf(ret, "%s\n", entries[i]);
-		free(entries[i]);
-	}
-	free(entries);
 }

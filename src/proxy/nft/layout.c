@@ -271,7 +271,7 @@ struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 	nft_batch_init(&rules, NULL);
 	for (unsigned i = 0; i < 2; i++) {
 		struct fl_proxy_endpoint e[2] = {{.port = 1}, {.port = 2}};
-		struct fl_cidr range = {.bits = 8};
+		struct fl_cidr range = {.ip = {.family = 0}, .bits = 8};
 		struct fl_proxy_pool pool = {
 		    .name = "",
 		    .cluster = e,
@@ -283,7 +283,7 @@ struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 		};
 
 		frame.family = rules.family = nft_family(i);
-		range.ip = e[0].ip = e[1].ip = (struct fl_ip){.family = i ? AF_INET6 : AF_INET};
+		range.ip.family = e[0].ip.family = e[1].ip.family = i ? AF_INET6 : AF_INET;
 		nft_layout_frame(&frame);
 		nft_layout_rules(&rules, cfg, false);
 		// One chain of each kind, so that the hash covers the rules of all.
