@@ -14,11 +14,11 @@ struct posting {
 	FL_VEC(struct place) places;
 };
 
-struct doc {
-	char *ns, *name;
+struct doc { // one allocation, with all that it points to
+	const char *ns, *name;
 	struct fl_pair *pairs;
-	size_t n;
 	size_t *at; // position in the list of each pair; at[n] in the namespace's
+	size_t n;
 };
 
 static void put_key(struct fl_buf *b, const char *ns, const struct fl_pair *p)
@@ -56,6 +56,8 @@ static void post(struct fl_map *m, const void *key, size_t n, struct doc *d, siz
 	struct posting *p = obtain(m, key, n);
 	struct place place = {d, pair};
 	*position(&place) = p->places.n;
+	if (p->places.n == p->places.cap) // most lists hold a few: no room in advance
+		fl_vec_reserve(&p->places, p->places.n ? p->places.n + 1 : 1);
 	fl_vec_push(&p->places, place);
 }
 
@@ -74,19 +76,6 @@ static void unpost(struct fl_map *m, const void *key, size_t n, struct doc *d, s
 	}
 }
 
-static void free_doc(struct doc *d)
-{
-	for (size_t i = 0; i < d->n; i++) {
-		free((void *)(uintptr_t)d->pairs[i].key);
-		free((void *)(uintptr_t)d->pairs[i].value);
-	}
-	free(d->pairs);
-	free(d->at);
-	free(d->ns);
-	free(d->name);
-	free(d);
-}
-
 static void free_postings(struct fl_map *m)
 {
 	for (struct fl_map_iter it = {0}; fl_map_next(m, &it);) {
@@ -102,7 +91,7 @@ void fl_index_deinit(struct fl_index *x)
 	free_postings(&x->postings);
 	free_postings(&x->spaces);
 	for (struct fl_map_iter it = {0}; fl_map_next(&x->docs, &it);)
-		free_doc(it.value);
+		free(it.value);
 	fl_map_deinit(&x->docs);
 }
 
@@ -120,7 +109,7 @@ void fl_index_del(struct fl_index *x, const char *ns, const char *name)
 		unpost(&x->postings, key.data, key.len, d, i);
 	}
 	unpost(&x->spaces, d->ns, strlen(d->ns), d, SIZE_MAX);
-	free_doc(d);
+	free(d);
 }
 
 static size_t length(const struct fl_map *m, const struct fl_buf *key)
@@ -143,20 +132,40 @@ static size_t shortest(const struct fl_index *x, const struct doc *d, struct fl_
 	return best;
 }
 
+static const char *put_string(char **at, const char *s)
+{
+	const char *copy = *at;
+	size_t n = strlen(s) + 1;
+	memcpy(*at, s, n);
+	*at += n;
+	return copy;
+}
+
+static struct doc *make_doc(const char *ns, const char *name, const struct fl_pair *pairs, size_t n)
+{
+	size_t text = strlen(ns) + strlen(name) + 2;
+	for (size_t i = 0; i < n; i++)
+		text += strlen(pairs[i].key) + strlen(pairs[i].value) + 2;
+	struct doc *d = fl_malloc(sizeof(*d) + n * sizeof(*d->pairs) + (n + 1) * sizeof(*d->at) + text);
+	d->n = n;
+	d->pairs = (struct fl_pair *)(d + 1);
+	d->at = (size_t *)(d->pairs + n);
+	char *at = (char *)(d->at + n + 1);
+	d->ns = put_string(&at, ns);
+	d->name = put_string(&at, name);
+	for (size_t i = 0; i < n; i++) {
+		d->pairs[i].key = put_string(&at, pairs[i].key);
+		d->pairs[i].value = put_string(&at, pairs[i].value);
+		d->at[i] = SIZE_MAX;
+	}
+	return d;
+}
+
 void fl_index_put(struct fl_index *x, const char *ns, const char *name, const struct fl_pair *pairs, size_t n)
 {
 	AUTO(fl_buf_deinit) struct fl_buf key = {0};
 	fl_index_del(x, ns, name);
-	struct doc *d = FL_NEW(struct doc);
-	d->ns = fl_strdup(ns);
-	d->name = fl_strdup(name);
-	d->n = n;
-	d->pairs = fl_calloc(n + 1, sizeof(*d->pairs));
-	d->at = fl_calloc(n + 1, sizeof(*d->at));
-	for (size_t i = 0; i < n; i++) {
-		d->pairs[i] = (struct fl_pair){fl_strdup(pairs[i].key), fl_strdup(pairs[i].value)};
-		d->at[i] = SIZE_MAX;
-	}
+	struct doc *d = make_doc(ns, name, pairs, n);
 	size_t only = x->mode == FL_INDEX_ONE ? shortest(x, d, &key) : SIZE_MAX;
 	for (size_t i = 0; i < n; i++) {
 		if (only != SIZE_MAX && i != only)

@@ -33,8 +33,10 @@ struct fl_json *fl_meta_owner_ref(struct fl_arena *a, const struct fl_json *owne
 
 struct fl_pair *fl_meta_pairs(struct fl_arena *a, const struct fl_json *obj, size_t *ret_n)
 {
-	struct fl_pair *pairs = fl_index_pairs(a, fl_json_path(obj, "metadata", "labels", NULL), 1, ret_n);
-	pairs[(*ret_n)++] = (struct fl_pair){FL_PAIR_CONTROLLER, fl_json_str_or(fl_meta_controller(obj), "uid", "")};
+	const char *uid = fl_json_str_or(fl_meta_controller(obj), "uid", "");
+	const struct fl_json *labels = uid[0] ? NULL : fl_json_path(obj, "metadata", "labels", NULL);
+	struct fl_pair *pairs = fl_index_pairs(a, labels, 1, ret_n);
+	pairs[(*ret_n)++] = (struct fl_pair){FL_PAIR_CONTROLLER, uid};
 	return pairs;
 }
 

@@ -15,7 +15,8 @@ bool fl_meta_controlled_by(const struct fl_json *obj, const char *uid);
 // A reference to `owner` with controller and blockOwnerDeletion. (metav1.NewControllerRef)
 struct fl_json *fl_meta_owner_ref(struct fl_arena *a, const struct fl_json *owner, const char *api_version,
 				  const char *kind);
-// Index pairs of an object: its labels, and its controller's uid ("" when it has none) under FL_PAIR_CONTROLLER.
+// Index pairs of an object: its controller's uid under FL_PAIR_CONTROLLER; for one without a controller "" there, and
+// its labels, by which it may be adopted.
 #define FL_PAIR_CONTROLLER "\001controller"
 struct fl_pair *fl_meta_pairs(struct fl_arena *a, const struct fl_json *obj, size_t *ret_n);
 // Merge patches that make `owner_ref` the controller of `obj`, or take the reference with `uid` out. They hold the

@@ -163,3 +163,11 @@ int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *
 	}
 	return first;
 }
+
+bool fl_health_evicts(const struct fl_json *node)
+{
+	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL))
+		if (fl_streq(fl_json_str(t, "effect"), "NoExecute"))
+			return true;
+	return false;
+}

@@ -19,3 +19,4 @@ bool fl_health_is_silent(const struct fl_json *node);
 struct fl_json *fl_health_pod_unready_patch(struct fl_arena *a, const struct fl_podview *p, int64_t now_ns);
 // When the pod is to be evicted by the node's NoExecute taints: real time; 0: at once; -1: never. (k8s: taint eviction)
 int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *p);
+bool fl_health_evicts(const struct fl_json *node); // it has a NoExecute taint
