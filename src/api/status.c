@@ -185,7 +185,9 @@ struct fl_status fl_status_invalid(struct fl_arena *a, const char *group, const 
 {
 	AUTO(fl_buf_deinit) struct fl_buf list = {0};
 	bool grouped = !fl_str_empty(group);
+	struct fl_causes *kept = fl_arena_alloc(a, sizeof(*kept));
 
+	*kept = *causes; // the caller's may be gone when the status is sent
 	write_all(&list, causes);
 	return (struct fl_status){
 	    .code = 422,
@@ -195,6 +197,6 @@ struct fl_status fl_status_invalid(struct fl_arena *a, const char *group, const 
 	    .group = group,
 	    .kind = kind,
 	    .name = fl_str_empty(name) ? NULL : name,
-	    .causes = causes,
+	    .causes = kept,
 	};
 }

@@ -130,6 +130,20 @@ static void choose_name(struct fl_change *c, struct fl_json *meta)
 	fl_json_set_str(c->a, meta, "name", c->name);
 }
 
+// Before the server adds what is its own.
+static void book_owners(struct fl_change *c, struct fl_json *meta)
+{
+	if (c->applied)
+		return;
+	if (c->writer) {
+		fl_kind_default(c->kind, c->a, c->obj);
+		fl_managed_update(c->kind, c->a, c->obj, c->old_tree, c->writer);
+	} else {
+		fl_json_set(c->a, meta, "managedFields",
+			    fl_json_clone(c->a, fl_json_path(c->old_tree, "metadata", "managedFields", NULL)));
+	}
+}
+
 bool fl_change_create(struct fl_change *c, struct fl_json *obj)
 {
 	c->obj = obj;
@@ -146,8 +160,8 @@ bool fl_change_create(struct fl_change *c, struct fl_json *obj)
 	if (!fl_admission_namespace(c))
 		return false;
 
-	static const char *const set_by_server[] = {"selfLink",      "deletionTimestamp", "deletionGracePeriodSeconds",
-						    "managedFields", "generation",        "resourceVersion"};
+	static const char *const set_by_server[] = {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
+						    "generation", "resourceVersion"};
 	for (unsigned i = 0; i < FL_COUNT(set_by_server); i++)
 		fl_json_remove(meta, set_by_server[i]);
 	char uid[FL_UUID_STRLEN], now[FL_TIME_STRLEN];
@@ -156,6 +170,7 @@ bool fl_change_create(struct fl_change *c, struct fl_json *obj)
 	fl_json_set_str(c->a, meta, "creationTimestamp", fl_time_now(now));
 	if (c->kind->has_generation)
 		fl_json_set_int(c->a, meta, "generation", 1);
+	book_owners(c, meta);
 	fl_kind_prepare(c->kind, c->a, obj, NULL, NULL);
 	return allocate(c) && validate(c);
 }
@@ -225,13 +240,14 @@ bool fl_change_update(struct fl_change *c, struct fl_json *obj)
 	for (unsigned i = 0; i < FL_COUNT(kept); i++)
 		fl_json_set(c->a, meta, kept[i], fl_json_clone(c->a, fl_json_get(old_meta, kept[i])));
 	fl_json_remove(meta, "selfLink");
-	fl_json_remove(meta, "managedFields");
+	book_owners(c, meta);
 	fl_kind_prepare(c->kind, c->a, obj, c->old_tree, c->subresource);
 	if (counts_generation(c, old_meta))
 		fl_json_set_int(c->a, meta, "generation", fl_json_int(old_meta, "generation", 0) + 1);
 	if (!allocate(c) || !validate(c))
 		return false;
 	fl_json_set(c->a, meta, "resourceVersion", fl_json_clone(c->a, fl_json_get(old_meta, "resourceVersion")));
+	fl_managed_keep_times(c->a, obj, c->old_tree);
 	c->unchanged = fl_json_equal(obj, c->old_tree);
 	return true;
 }

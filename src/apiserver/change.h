@@ -7,6 +7,7 @@
 // meets a conflict.
 #pragma once
 
+#include "api/apply/managed.h"
 #include "apiserver/alloc.h"
 #include "apiserver/server.h"
 
@@ -17,7 +18,9 @@ struct fl_change {
 	const char *ns, *name;   // ns "" for cluster-scoped; name NULL on create with generateName
 	const char *subresource; // NULL, "status", "scale", "finalize", "binding"
 	bool dry_run;
-	struct fl_status status; // why a step refused
+	const struct fl_writer *writer; // who owns what changes; NULL: owners stay as they are
+	bool applied;                   // obj comes from an apply, with its owners
+	struct fl_status status;        // why a step refused
 	struct fl_causes causes;
 	struct fl_object *old; // head that this is built on; owned: fl_change_deinit
 	struct fl_json *old_tree;

@@ -10,8 +10,10 @@
 // a state whose own write is still under way waits for that write too.
 #include "apiserver/write.h"
 
+#include "apiserver/apply.h"
 #include "apiserver/body.h"
 #include "apiserver/respond.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct waiting {
@@ -150,16 +152,37 @@ void fl_write_finish(struct fl_request *r, struct fl_change *c, enum fl_store_ve
 bool fl_write_dry_run(struct fl_request *r, const char *options_kind, bool *ret)
 {
 	const char *v = fl_request_param(r, "dryRun");
-	*ret = v != NULL;
-	if (!v || !strcmp(v, "All"))
-		return true;
 	struct fl_causes causes = {.arena = r->a};
-	struct fl_json *list = fl_json_new(r->a, FL_JSON_ARRAY);
-	fl_json_append(list, fl_json_new_str(r->a, v));
-	fl_cause_add(&causes, FL_CAUSE_NOT_SUPPORTED, "dryRun", list, "supported values: \"All\"");
+	bool patch = !strcmp(options_kind, "PatchOptions");
+	*ret = v != NULL;
+	if (strcmp(options_kind, "DeleteOptions") != 0)
+		fl_managed_validate_options(&causes, fl_request_param(r, "fieldManager"),
+					    patch ? fl_request_param(r, "force") : NULL, patch && fl_apply_is_asked(r));
+	if (v && strcmp(v, "All") != 0) {
+		struct fl_json *list = fl_json_new(r->a, FL_JSON_ARRAY);
+		fl_json_append(list, fl_json_new_str(r->a, v));
+		fl_cause_add(&causes, FL_CAUSE_NOT_SUPPORTED, "dryRun", list, "supported values: \"All\"");
+	}
+	if (!causes.n)
+		return true;
 	struct fl_status st = fl_status_invalid(r->a, "meta.k8s.io", options_kind, "", &causes);
 	fl_respond_status(r, &st);
 	return false;
+}
+
+// Who owns what the request changes. Our own roles get no entry (docs/decisions/0010-managed-fields.md).
+static const struct fl_writer *writer_of(struct fl_request *r)
+{
+	struct fl_writer *w = fl_arena_zalloc(r->a, sizeof(*w));
+	const char *manager = fl_request_param(r, "fieldManager"), *agent = fl_http_header(r->http, "user-agent");
+	char now[FL_TIME_STRLEN];
+	if (fl_streq(r->subresource, "binding")) // the scheduler's, and nobody's
+		return NULL;
+	w->subresource = r->subresource;
+	w->now = fl_arena_strdup(r->a, fl_time_now(now));
+	w->unrecorded = fl_str_empty(manager) && fl_manager_is_role(agent);
+	w->manager = fl_str_empty(manager) ? fl_manager_of_user_agent(r->a, agent) : manager;
+	return w;
 }
 
 struct fl_change fl_write_change(struct fl_request *r, bool dry_run)
@@ -171,6 +194,7 @@ struct fl_change fl_write_change(struct fl_request *r, bool dry_run)
 				  .name = r->name,
 				  .subresource = r->subresource,
 				  .dry_run = dry_run,
+				  .writer = writer_of(r),
 				  .causes = {.arena = r->a}};
 }
 
@@ -237,6 +261,15 @@ void fl_write_patch(struct fl_request *r)
 		return;
 	struct fl_change c = fl_write_change(r, dry_run);
 	struct fl_json *obj;
+	if (fl_apply_is_asked(r)) {
+		if (!fl_apply(r, &c, &obj))
+			return;
+		if (c.old)
+			update(r, &c, obj);
+		else
+			create(r, &c, obj);
+		return;
+	}
 	if (!fl_change_load(&c)) {
 		fl_write_refuse(r, &c);
 		return;

@@ -172,7 +172,7 @@ static bool check_conflicts(struct apply *p, const struct fl_fieldset *changed, 
 		message = fl_arena_printf(p->a, "Apply failed with %u conflicts: %s", p->causes->n, c.lines.data);
 	fl_buf_deinit(&c.lines);
 	(void)refuse(p, 409, "Conflict", message);
-	p->refusal->causes = p->causes;
+	p->refusal->causes = memcpy(fl_arena_alloc(p->a, sizeof(*p->causes)), p->causes, sizeof(*p->causes));
 	return false;
 }
 

@@ -22,6 +22,11 @@ const char *fl_manager_of_user_agent(struct fl_arena *a, const char *user_agent)
 	return name;
 }
 
+bool fl_manager_is_role(const char *user_agent)
+{
+	return user_agent && fl_starts_with(user_agent, "fairlead-");
+}
+
 void fl_managed_validate_options(struct fl_causes *c, const char *manager, const char *force, bool apply)
 {
 	static const char *const field = "fieldManager";

@@ -22,6 +22,8 @@ struct fl_writer {
 
 // The name before the first slash of a User-Agent, printable and at most 128 bytes: who writes without a fieldManager.
 const char *fl_manager_of_user_agent(struct fl_arena *a, const char *user_agent);
+// Whether one of our own roles says that it writes; `user_agent` may be NULL.
+bool fl_manager_is_role(const char *user_agent);
 // Adds what is wrong with the parameters of a write (validation ValidateFieldManager, ValidatePatchOptions). `manager`
 // and `force` are the parameters' texts or NULL.
 void fl_managed_validate_options(struct fl_causes *c, const char *manager, const char *force, bool apply);

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Server-side apply over HTTP: PATCH with application/apply-patch+yaml, whose body may be YAML or JSON.
+#pragma once
+
+#include "apiserver/change.h"
+
+bool fl_apply_is_asked(const struct fl_request *r);
+// Loads what there is (c->old stays NULL where the apply creates) and makes the new state of it, decoded. False: the
+// answer has been sent and c has ended.
+bool fl_apply(struct fl_request *r, struct fl_change *c, struct fl_json **ret);
