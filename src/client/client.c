@@ -77,6 +77,8 @@ int fl_client_new(uv_loop_t *loop, const struct fl_kubeconfig *cfg, const char *
 	    .user_agent = user_agent,
 	};
 	AUTO(fl_client_free) struct fl_client *c = FL_NEW(struct fl_client);
+	TAILQ_INIT(&c->calls);
+	TAILQ_INIT(&c->waiting);
 	c->loop = loop;
 	c->server = fl_strdup(cfg->server);
 	for (size_t n = strlen(c->server); n && c->server[n - 1] == '/'; n--)

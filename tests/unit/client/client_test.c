@@ -154,6 +154,46 @@ static void cancelled_calls_stay_silent(void **state)
 	assert_false(an.done);
 }
 
+static void count_answer(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
+			 const struct fl_err *err)
+{
+	assert_int_equal(rc, 0);
+	(*(unsigned *)arg)++;
+}
+
+static void serve_many(struct fl_http_req *r, void *arg)
+{
+	unsigned *open = arg;
+	++*open;
+	respond(r, 200, "{}");
+}
+
+// More calls than run at a time: all are answered, in time; those in line can be cancelled.
+static void many_calls_wait_in_line(void **state)
+{
+	struct fixture f;
+	unsigned served = 0, answered = 0;
+	struct fl_client_call *calls[1000];
+	setup(&f, serve);
+	stop_server(&f);
+	struct fl_err err = {0};
+	struct fl_ip ip;
+	struct fl_http_server_opts opts = {.handler = serve_many, .arg = &served, .server_name = "test"};
+	assert_true(fl_ip_parse("127.0.0.1", &ip));
+	assert_int_equal(fl_http_server_new(&f.loop, &opts, &f.server, &err), 0);
+	assert_int_equal(fl_http_server_listen(f.server, &ip, f.port, &f.port, &err), 0);
+	for (unsigned i = 0; i < FL_COUNT(calls); i++)
+		fl_client_raw(f.client, "GET", "/x", NULL, NULL, 0, count_answer, &answered, &calls[i]);
+	for (unsigned i = 600; i < 700; i++)
+		fl_client_cancel(&calls[i]);
+	wait_for(&f, answered == 900);
+	assert_int_equal(served, 900);
+	for (unsigned i = 0; i < 500; i++) // and the rest of them is dropped with the client
+		fl_client_raw(f.client, "GET", "/x", NULL, NULL, 0, count_answer, &answered, NULL);
+	fl_client_free(&f.client);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +201,7 @@ int main(void)
 	    cmocka_unit_test(paths),
 	    cmocka_unit_test(nobody_listens),
 	    cmocka_unit_test(cancelled_calls_stay_silent),
+	    cmocka_unit_test(many_calls_wait_in_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

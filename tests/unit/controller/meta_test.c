@@ -39,18 +39,19 @@ static void owners(void **state)
 	struct fl_json *pod =
 	    yaml(&a, "{metadata: {name: p, uid: up, resourceVersion: '7', labels: {app: web}, ownerReferences: ["
 		     "{kind: X, name: x, uid: ux}, {kind: ReplicaSet, name: rs, uid: ur, controller: true}]}}");
-	struct fl_json *bare = yaml(&a, "{metadata: {name: q, uid: uq, resourceVersion: '8'}}");
+	struct fl_json *bare = yaml(&a, "{metadata: {name: q, uid: uq, resourceVersion: '8', labels: {app: x}}}");
 	assert_true(fl_meta_controlled_by(pod, "ur"));
 	assert_false(fl_meta_controlled_by(pod, "ux"));
 	assert_null(fl_meta_controller(bare));
 	size_t n;
 	struct fl_pair *pairs = fl_meta_pairs(&a, pod, &n);
-	assert_int_equal(n, 2);
-	assert_string_equal(pairs[1].key, FL_PAIR_CONTROLLER);
-	assert_string_equal(pairs[1].value, "ur");
-	pairs = fl_meta_pairs(&a, bare, &n);
 	assert_int_equal(n, 1);
-	assert_string_equal(pairs[0].value, "");
+	assert_string_equal(pairs[0].key, FL_PAIR_CONTROLLER);
+	assert_string_equal(pairs[0].value, "ur");
+	pairs = fl_meta_pairs(&a, bare, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(pairs[0].key, "app");
+	assert_string_equal(pairs[1].value, "");
 
 	assert_is(&a, fl_meta_release_patch(&a, pod, "ur"),
 		  "{metadata: {uid: up, resourceVersion: '7', ownerReferences: [{kind: X, name: x, uid: ux}]}}");
