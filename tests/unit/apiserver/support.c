@@ -76,25 +76,39 @@ static void on_booted(void *arg, int rc, const struct fl_err *err)
 		b->err = *err;
 }
 
-static void serve(struct api *f)
+static struct fl_http_server *listen_on(struct api *f, fl_http_handler handler, void *arg, uint16_t *ret_port)
 {
 	struct fl_err err = {0};
+	struct fl_http_server *ret = NULL;
 	SSL_CTX *tls = NULL;
 	assert_int_equal(fl_tls_server_ctx(pki.server.cert_pem, pki.server.key_pem, pki.ca.cert_pem, false, &tls, &err),
 			 0);
-	struct fl_http_server_opts server = {
-	    .tls = tls, .handler = fl_router_handle, .arg = &f->s, .server_name = "test"};
-	assert_int_equal(fl_http_server_new(&f->loop, &server, &f->s.http, &err), 0);
+	struct fl_http_server_opts server = {.tls = tls, .handler = handler, .arg = arg, .server_name = "test"};
+	assert_int_equal(fl_http_server_new(&f->loop, &server, &ret, &err), 0);
 	SSL_CTX_free(tls);
 	struct fl_ip ip;
 	assert_true(fl_ip_parse("127.0.0.1", &ip));
-	if (fl_http_server_listen(f->s.http, &ip, 0, &f->s.port, &err) < 0)
+	if (fl_http_server_listen(ret, &ip, 0, ret_port, &err) < 0)
 		fail_msg("%s", err.text);
+	return ret;
+}
+
+static void serve(struct api *f)
+{
+	f->s.http = listen_on(f, fl_router_handle, &f->s, &f->s.port);
 	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%u", f->s.port);
 	f->s.kubelet = new_client(f, true);
 	f->admin = new_client(f, true);
 	f->nobody = new_client(f, false);
 	f->serving = true;
+}
+
+uint16_t api_start_node(struct api *f, fl_http_handler handler, void *arg)
+{
+	uint16_t port;
+	f->node = listen_on(f, handler, arg, &port);
+	f->node_serving = true;
+	return port;
 }
 
 static void open_store(struct api *f, const struct api_config *c)
@@ -178,6 +192,20 @@ void api_stop_serving(struct api *f, unsigned grace_ms)
 	WAIT(f, !f->serving);
 }
 
+static void on_node_stopped(void *arg)
+{
+	((struct api *)arg)->node_serving = false;
+}
+
+static void stop_node(struct api *f)
+{
+	if (!f->node)
+		return;
+	fl_http_server_stop(f->node, 0, on_node_stopped, f);
+	WAIT(f, !f->node_serving);
+	fl_http_server_free(&f->node);
+}
+
 static void stop_all(struct api *f)
 {
 	for (size_t i = 0; i < f->answers.n; i++)
@@ -188,6 +216,7 @@ static void stop_all(struct api *f)
 	api_stop_serving(f, 0);
 	fl_http_server_free(&f->s.http);
 	fl_http_client_free(&f->s.kubelet);
+	stop_node(f);
 	if (f->held && held.queue)
 		held_fail(-EIO, "the test is over");
 	fl_store_close(&f->s.store);

@@ -38,6 +38,8 @@ struct api {
 	struct fl_http_client *admin, *nobody; // with a client certificate, without
 	bool held;                             // on the held engine
 	bool serving;
+	struct fl_http_server *node; // api_start_node
+	bool node_serving;
 	FL_VEC(struct answer *) answers; // all that were given out
 };
 
@@ -56,6 +58,9 @@ void api_end(struct api *f);                             // and fails the test i
 // cmocka setup and teardown with the default configuration; *state is the struct api.
 int api_setup(void **state);
 int api_teardown(void **state);
+
+// An HTTPS endpoint such as a node has; ends with the fixture. Returns its port.
+uint16_t api_start_node(struct api *f, fl_http_handler handler, void *arg);
 
 #define WAIT(f, condition)                                                                                             \
 	do {                                                                                                           \
