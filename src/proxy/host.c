@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/vec.h"
 #include "io/netlink.h"
 
 #define ROUTE_METRIC 9600u
@@ -57,7 +58,7 @@ int fl_proxy_host_sysctls(const struct fl_proxy_opts *opts, struct fl_err *err)
 {
 	AUTO_FREE char *file = saved_path(opts);
 	struct fl_err ignored;
-	bool v4 = false, v6 = false;
+	bool v4 = opts->n_service_cidrs == 0, v6 = false; // not told: at least what every cluster needs
 	int rc = 0;
 
 	for (unsigned i = 0; i < opts->n_service_cidrs; i++) {
@@ -143,32 +144,30 @@ static uint32_t link_mtu(struct fl_netlink *nl, const struct fl_ip *ip)
 	return (uint32_t)req.ifr_mtu;
 }
 
-struct stale {
-	const struct fl_proxy_opts *opts; // NULL: every route of ours is stale
-	struct fl_netlink *nl;
-	int rc;
-	struct fl_err *err;
+struct ours {
+	FL_VEC(struct fl_route) routes;
 };
 
-static void remove_stale(const struct fl_route *r, void *arg)
+static void collect(const struct fl_route *r, void *arg)
 {
-	struct stale *s = arg;
+	struct ours *o = arg;
 
-	if (r->protocol != FL_ROUTE_PROTOCOL || r->metric != ROUTE_METRIC || s->rc < 0)
-		return;
-	for (unsigned i = 0; s->opts && i < s->opts->n_service_cidrs; i++) {
-		const struct fl_cidr *c = &s->opts->service_cidrs[i];
-
-		if (fl_ip_equal(&c->ip, &r->dst.ip) && c->bits == r->dst.bits)
-			return;
-	}
-	s->rc = fl_route_del(s->nl, r, s->err);
-	if (s->rc == -ENOENT)
-		s->rc = 0;
+	if (r->protocol == FL_ROUTE_PROTOCOL && r->metric == ROUTE_METRIC)
+		fl_vec_push(&o->routes, *r);
 }
 
+static const struct fl_route *find_route(const struct ours *o, const struct fl_cidr *c)
+{
+	for (size_t i = 0; i < o->routes.n; i++) {
+		if (fl_ip_equal(&o->routes.v[i].dst.ip, &c->ip) && o->routes.v[i].dst.bits == c->bits)
+			return &o->routes.v[i];
+	}
+	return NULL;
+}
+
+// Writes only what differs: each change of a route makes every connection of the host look up its own again.
 static int set_route(struct fl_netlink *nl, const struct fl_proxy_opts *opts, const struct fl_cidr *c,
-		     struct fl_err *err)
+		     const struct fl_route *there, struct fl_err *err)
 {
 	struct fl_route r = {
 	    .dst = *c,
@@ -178,40 +177,65 @@ static int set_route(struct fl_netlink *nl, const struct fl_proxy_opts *opts, co
 	    .metric = ROUTE_METRIC,
 	};
 
+	if (there && fl_ip_equal(&there->prefsrc, &r.prefsrc))
+		return 0;
 	r.mtu = link_mtu(nl, &r.prefsrc);
 	int rc = fl_route_replace(nl, &r, err);
-	if (rc == -EINVAL && r.prefsrc.family) { // the address is not there (yet): let the kernel choose one
-		r.prefsrc = (struct fl_ip){0};
-		rc = fl_route_replace(nl, &r, err);
+	if (rc != -EINVAL || !r.prefsrc.family)
+		return rc;
+	if (there && !there->prefsrc.family)
+		return 0;
+	r.prefsrc = (struct fl_ip){0}; // the address is not there (yet): let the kernel choose one
+	return fl_route_replace(nl, &r, err);
+}
+
+static int delete_route(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err)
+{
+	int rc = fl_route_del(nl, r, err);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static bool is_service_cidr(const struct fl_proxy_opts *opts, const struct fl_cidr *c)
+{
+	for (unsigned i = 0; i < opts->n_service_cidrs; i++) {
+		if (fl_ip_equal(&opts->service_cidrs[i].ip, &c->ip) && opts->service_cidrs[i].bits == c->bits)
+			return true;
 	}
-	return rc;
+	return false;
 }
 
 int fl_proxy_host_routes(const struct fl_proxy_opts *opts, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct ours o = {0};
 	int rc = fl_netlink_open(NETLINK_ROUTE, &nl, err);
-	struct stale s = {.opts = opts, .nl = nl, .err = err};
 
 	if (rc == 0)
+		rc = fl_route_list(nl, collect, &o, err);
+	if (rc == 0 && opts->n_service_cidrs > o.routes.n)
 		rc = fl_link_set_up(nl, LO_INDEX, true, err);
 	for (unsigned i = 0; rc == 0 && i < opts->n_service_cidrs; i++)
-		rc = set_route(nl, opts, &opts->service_cidrs[i], err);
-	if (rc == 0)
-		rc = fl_route_list(nl, remove_stale, &s, err);
-	return rc < 0 ? rc : s.rc;
+		rc = set_route(nl, opts, &opts->service_cidrs[i], find_route(&o, &opts->service_cidrs[i]), err);
+	for (size_t i = 0; rc == 0 && i < o.routes.n; i++) {
+		if (!is_service_cidr(opts, &o.routes.v[i].dst))
+			rc = delete_route(nl, &o.routes.v[i], err);
+	}
+	fl_vec_deinit(&o.routes);
+	return rc;
 }
 
 int fl_proxy_host_cleanup(const struct fl_proxy_opts *opts, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
 	AUTO_FREE char *file = saved_path(opts);
+	struct ours o = {0};
 	int rc = fl_netlink_open(NETLINK_ROUTE, &nl, err);
-	struct stale s = {.nl = nl, .err = err};
 
 	if (rc == 0)
-		rc = fl_route_list(nl, remove_stale, &s, err);
-	if (rc == 0)
-		rc = s.rc;
+		rc = fl_route_list(nl, collect, &o, err);
+	for (size_t i = 0; rc == 0 && i < o.routes.n; i++)
+		rc = delete_route(nl, &o.routes.v[i], err);
+	fl_vec_deinit(&o.routes);
 	return rc < 0 ? rc : restore_sysctls(file, err);
 }

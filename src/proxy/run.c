@@ -124,6 +124,8 @@ static void sync_now(struct proxy *p)
 		struct fl_proxy_core_stats s;
 
 		p->first_sync_done = true;
+		if (fl_proxy_host_sysctls(p->opts, &err) < 0) // again: the rules may have brought conntrack's
+			fl_warn("%s", err.text);
 		fl_proxy_core_stats(p->core, &s);
 		fl_info("rules in place mode=%s services=%zu frontends=%zu endpoints=%zu us=%llu", p->ops->name,
 			s.services, s.frontends, s.endpoints, (unsigned long long)(fl_mono_ns() - start) / 1000);

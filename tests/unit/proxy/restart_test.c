@@ -390,6 +390,52 @@ static void cleanup_leaves_strangers_alone(void **state)
 	assert_int_equal(rmdir(run_dir), 0); // empty: no state left
 }
 
+static void see_source(const struct fl_route *r, void *arg)
+{
+	if (r->protocol == FL_ROUTE_PROTOCOL && r->dst.ip.family == AF_INET)
+		*(struct fl_ip *)arg = r->prefsrc;
+}
+
+static struct fl_ip route_source(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct fl_ip ip = {0};
+
+	must(fl_netlink_open(NETLINK_ROUTE, &nl, &err));
+	must(fl_route_list(nl, see_source, &ip, &err));
+	return ip;
+}
+
+// The node's address may come after the proxy, and go; ranges may change between two starts.
+static void routes_follow_the_host(void **state)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct fl_ip node_ip = ip_of("192.0.2.7"), got;
+
+	if (!own_netns())
+		skip();
+	opts = (struct fl_proxy_opts){
+	    .run_dir = "/nonexistent", .n_service_cidrs = 1, .node_ips = {node_ip}, .n_node_ips = 1};
+	fl_cidr_parse("10.96.0.0/12", &opts.service_cidrs[0], false);
+	must(fl_proxy_host_routes(&opts, &err));
+	got = route_source();
+	assert_int_equal(got.family, 0);
+	must(fl_proxy_host_routes(&opts, &err));
+	must(fl_netlink_open(NETLINK_ROUTE, &nl, &err));
+	must(fl_addr_replace(nl, 1, &node_ip, 32, &err));
+	must(fl_proxy_host_routes(&opts, &err));
+	got = route_source();
+	assert_true(fl_ip_equal(&got, &node_ip));
+	assert_int_equal(our_routes(), 1);
+	fl_cidr_parse("10.112.0.0/16", &opts.service_cidrs[0], false);
+	must(fl_proxy_host_routes(&opts, &err));
+	assert_int_equal(our_routes(), 1);
+	must(fl_addr_del(nl, 1, &node_ip, 32, &err)); // the kernel takes the route with it
+	assert_int_equal(our_routes(), 0);
+	must(fl_proxy_host_routes(&opts, &err));
+	assert_int_equal(our_routes(), 1);
+}
+
 static void unknown_mode(void **state)
 {
 	struct fl_err e = {0};
@@ -408,6 +454,7 @@ int main(void)
 	    cmocka_unit_test_teardown(endpoints_change_without_gap, finish),
 	    cmocka_unit_test_teardown(other_rules_without_gap, finish),
 	    cmocka_unit_test(cleanup_leaves_strangers_alone),
+	    cmocka_unit_test(routes_follow_the_host),
 	    cmocka_unit_test(unknown_mode),
 	};
 
