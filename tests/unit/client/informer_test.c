@@ -247,13 +247,13 @@ static void a_refused_watch_relists(void **state)
 	end(&r);
 }
 
+#define LIST "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":"
+
 static void serve_failing(struct fixture *f, struct fl_http_req *r, const char *line)
 {
-	static const char *const bad[] = {
-	    "{\"kind\":\"Status\",\"message\":\"not ready\"}", "{\"kind\":\"PodList\",\"items\":[]}", "{\"kind\"",
-	    "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[{"
-	    "\"metadata\":{}}]}",
-	    "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[{\"a\":}"};
+	static const char *const bad[] = {"{\"kind\":\"Status\",\"message\":\"not ready\"}",
+					  "{\"kind\":\"PodList\",\"items\":[]}", "{\"kind\"",
+					  LIST "[{\"metadata\":{}}]}", LIST "[{\"a\":}"};
 	if (f->n_seen <= FL_COUNT(bad))
 		respond(r, f->n_seen == 1 ? 503 : 200, bad[f->n_seen - 1]);
 	else

@@ -56,7 +56,8 @@ static const char two[] = "apiVersion: v1\n"
 
 static void reads_the_current_context(void **state)
 {
-	AUTO_FREE char *path = put("config", two), *ca = put("ca.pem", "CA\n");
+	AUTO_FREE char *path = put("config", two);
+	free(put("ca.pem", "CA\n"));
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig c = {0};
 	struct fl_err err = {0};
 	assert_int_equal(fl_kubeconfig_load(path, NULL, &c, &err), 0);
@@ -71,7 +72,8 @@ static void reads_the_current_context(void **state)
 
 static void reads_another_context(void **state)
 {
-	AUTO_FREE char *path = put("config", two), *token = put("token", "abc\n");
+	AUTO_FREE char *path = put("config", two);
+	free(put("token", "abc\n"));
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig c = {0};
 	struct fl_err err = {0};
 	setenv("KUBECONFIG", "/nonexistent/config", 1);
