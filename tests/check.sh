@@ -80,6 +80,10 @@ part_e2e() {
 		timeout 900 bats --tap "$f" 2>&1 | sed -E "s|^((not )?ok) [0-9]+ |\1 $(basename "$f" .bats): |"
 		[[ ${PIPESTATUS[0]} -lt 124 ]] || echo "not ok $(basename "$f" .bats): ran out of time"
 	done
+	for f in tests/e2e/*_tap.sh; do
+		timeout 900 "$f" 2>&1
+		[[ $? -lt 124 ]] || echo "not ok $(basename "$f" .sh): ran out of time"
+	done
 }
 
 scripts/install-deps.sh build run test lint || exit 1

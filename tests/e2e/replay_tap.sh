@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The recorded HTTP exchanges and kubectl commands, replayed against one node. TAP: one line an exchange, one a command and kubectl version.
+# The recorded cluster had a node that ran nothing: here the node is cordoned, so that pods stay Pending.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tests/e2e/lib.bash
+source tests/e2e/lib.bash
+
+world_begin replay
+trap world_end EXIT
+node_ns one 1
+
+fresh() { # a node with no objects but its own, that runs no pods
+	[[ ! -e $WORLD_DIR/one/lock ]] || { node_stop one; node_reset one; }
+	node_up one --service-cidr=10.96.0.0/16 --kubelet-port=0 || { echo "not ok node for the replay"; exit 1; }
+	on one "$KUBECTL" --kubeconfig "$WORLD_DIR/one/admin.kubeconfig" cordon one >/dev/null
+}
+
+fresh
+on one python3 tests/e2e/replay.py "$WORLD_DIR/one/admin.kubeconfig" tests/golden/oracle/http tests/e2e/replay-exceptions |
+	sed -E 's/^((not )?ok) [0-9]+ - /\1 exchange /'
+
+for version in 1.35 1.32 1.26 1.20; do
+	if ! kubectl=$(tests/e2e/get-kubectl.sh $version 2>"$WORLD_DIR/why"); then
+		echo "ok kubectl $version # SKIP $(cat "$WORLD_DIR/why")"
+		continue
+	fi
+	loose=()
+	[[ $version == 1.35 ]] || loose=(--loose)
+	fresh
+	on one python3 tests/e2e/cli_replay.py "$kubectl" "$WORLD_DIR/one/admin.kubeconfig" tests/golden/oracle/cli.txt tests/e2e/cli-exceptions $version "${loose[@]}" |
+		sed -E "s/^((not )?ok) [0-9]+ - kubectl /\1 kubectl $version: /"
+done
