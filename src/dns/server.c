@@ -9,9 +9,10 @@
 #include "base/mem.h"
 #include "dns/server_data.h"
 
-#define DATAGRAM_MAX     65536 // what libuv sets aside for each of a batch; a page or two of it is ever touched
+#define DATAGRAM_MAX     65536 // what it wants for each; a page of it is ever touched
 #define OWN_ADDRESSES_MS 5000  // how old the list of this host's addresses may be
 #define RECEIVE_BUFFER   (1 << 20)
+#define PORT_TRIES       16
 
 void fl_dns_server_put(struct fl_dns_server *s)
 {
@@ -129,6 +130,8 @@ void fl_dns_server_forward(struct fl_dns_server *s, struct fl_dns_listener *udp,
 
 // --- UDP ---
 
+// --- UDP ---
+
 static void flush(struct fl_dns_server *s, uv_udp_t *h)
 {
 	struct fl_dns_outbox *o = &s->outbox;
@@ -224,18 +227,34 @@ static uint16_t port_of(int fd)
 	return port;
 }
 
+// Both on one port. Port 0: on some that is free for both, of which the kernel knows only by trying.
+static int bound_pair(const struct fl_ip *ip, uint16_t *port, int *ret_udp, int *ret_tcp, struct fl_err *err)
+{
+	for (unsigned tries = 0;; tries++) {
+		AUTO_CLOSE int udp = bound_socket(ip, *port, SOCK_DGRAM, err);
+		if (udp < 0)
+			return udp;
+		uint16_t got = port_of(udp);
+		int tcp = bound_socket(ip, got, SOCK_STREAM, err);
+		if (tcp < 0 && (*port || tcp != -EADDRINUSE || tries == PORT_TRIES))
+			return tcp;
+		if (tcp < 0)
+			continue;
+		*port = got;
+		*ret_udp = TAKE_FD(udp);
+		*ret_tcp = tcp;
+		return 0;
+	}
+}
+
 static int listen_on(struct fl_dns_server *s, const struct fl_ip *ip, struct fl_err *err)
 {
 	struct fl_dns_listener *l = &s->l[s->n];
-	AUTO_CLOSE int udp = bound_socket(ip, s->port, SOCK_DGRAM, err);
-	if (udp < 0)
-		return udp;
-	if (!s->port)
-		s->port = port_of(udp);
-	AUTO_CLOSE int tcp = bound_socket(ip, s->port, SOCK_STREAM, err);
-	if (tcp < 0)
-		return tcp;
-	int rc = uv_udp_init_ex(s->loop, &l->udp, UV_UDP_RECVMMSG);
+	AUTO_CLOSE int udp = -1, tcp = -1;
+	int rc = bound_pair(ip, &s->port, &udp, &tcp, err);
+	if (rc < 0)
+		return rc;
+	rc = uv_udp_init_ex(s->loop, &l->udp, UV_UDP_RECVMMSG);
 	if (rc < 0)
 		return fl_err_set(err, rc, "listen for DNS: %s", uv_strerror(rc));
 	uv_tcp_init(s->loop, &l->tcp); // cannot fail without a socket
