@@ -25,7 +25,8 @@ mkdir -p -m 0700 "$data"
 if [[ -f $data/lock ]] && ! flock -n "$data/lock" true; then
 	echo "fairlead is up already"
 else
-	# The log is a file of this start alone; the supervisor outlives this shell.
+	# The log is a file of this start alone: an earlier ready line must not be taken for this one's.
+	rm -f "$log"
 	# shellcheck disable=SC2086
 	setsid "$bin" up --data-dir="$data" ${UP_ARGS:-} >"$log" 2>&1 </dev/null &
 	pid=$!

@@ -43,6 +43,7 @@ node_up() {
 	local node=$1 dir=$WORLD_DIR/$1
 	shift
 	mkdir -p -m 0700 "$dir"
+	rm -f "$dir/up.log" # the ready line of an earlier start must not be taken for this one's
 	setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-$node" --data-dir="$dir" --node-name="$node" "$@" >"$dir/up.log" 2>&1 </dev/null 3>&- 4>&- &
 	echo $! >"$dir/up.pid"
 	if ! wait_for 20 grep -q '^fairlead: ready' "$dir/up.log"; then
