@@ -266,8 +266,7 @@ static void on_done(void *arg, int rc, int status, const char *body, size_t len,
 static void report_failed(uv_timer_t *t)
 {
 	struct fl_client *c = t->data;
-	struct fl_client_call *call;
-	TAILQ_FOREACH (call, &c->calls, link) {
+	for (struct fl_client_call *call = TAILQ_FIRST(&c->calls); call; call = TAILQ_NEXT(call, link)) {
 		if (!call->failed.code)
 			continue;
 		AUTO(fl_arena_deinit) struct fl_arena a = {0};

@@ -214,7 +214,7 @@ bool fl_hub_ns_closed(const struct fl_hub *h, const char *ns)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = fl_hub_find(h, FL_HUB_NAMESPACES, "", ns);
-	return !o || fl_json_path(fl_object_tree(o, &a), "metadata", "deletionTimestamp", NULL);
+	return o && fl_json_path(fl_object_tree(o, &a), "metadata", "deletionTimestamp", NULL);
 }
 
 const char *fl_key_format(char buf[static FL_KEY_LEN], const char *ns, const char *name)

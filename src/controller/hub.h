@@ -50,7 +50,7 @@ struct fl_informer *fl_hub_informer_of(const struct fl_hub *h, const struct fl_g
 // Lets writes find an informer that a controller owns itself. `gvr` and `i` outlive the hub.
 void fl_hub_add_informer(struct fl_hub *h, const struct fl_gvr *gvr, struct fl_informer *i);
 const struct fl_object *fl_hub_find(const struct fl_hub *h, enum fl_hub_kind kind, const char *ns, const char *name);
-// A namespace that is being deleted, or is not there: nothing can be created in it.
+// A namespace that is being deleted: nothing can be created in it. One that the cache does not have may be too new.
 bool fl_hub_ns_closed(const struct fl_hub *h, const char *ns);
 
 // Keys: "namespace/name", or "name" for cluster-scoped objects.
