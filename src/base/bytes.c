@@ -32,3 +32,18 @@ void fl_bytes_put(struct fl_bytes **b)
 	if (old && atomic_fetch_sub_explicit(&old->refs, 1, memory_order_acq_rel) == 1)
 		free(old);
 }
+
+void fl_bytes_begin(struct fl_buf *b)
+{
+	static const struct fl_bytes head;
+	fl_buf_append(b, &head, sizeof(head));
+}
+
+struct fl_bytes *fl_bytes_end(struct fl_buf *b)
+{
+	size_t len = b->len - sizeof(struct fl_bytes);
+	struct fl_bytes *r = (struct fl_bytes *)fl_buf_take(b);
+	atomic_init(&r->refs, 1);
+	r->len = len;
+	return r;
+}

@@ -46,6 +46,23 @@ static void put_nulls_and_accepts_null(void **state)
 	fl_bytes_put(&again);
 }
 
+static void built_in_place(void **state)
+{
+	struct fl_buf b = {0};
+	fl_bytes_begin(&b);
+	for (int i = 0; i < 1000; i++)
+		fl_buf_puts(&b, "0123456789");
+	AUTO(fl_bytes_put) struct fl_bytes *text = fl_bytes_end(&b);
+	assert_null(b.data);
+	assert_int_equal(text->len, 10000);
+	assert_int_equal(atomic_load(&text->refs), 1);
+	assert_memory_equal(text->data + 9990, "0123456789", 11);
+	fl_bytes_begin(&b);
+	AUTO(fl_bytes_put) struct fl_bytes *none = fl_bytes_end(&b);
+	assert_int_equal(none->len, 0);
+	assert_string_equal(none->data, "");
+}
+
 static void *get_and_put(void *arg)
 {
 	for (int i = 0; i < 20000; i++) {
@@ -72,6 +89,7 @@ int main(void)
 	    cmocka_unit_test(copies_and_terminates),
 	    cmocka_unit_test(data_may_be_filled_by_the_caller),
 	    cmocka_unit_test(put_nulls_and_accepts_null),
+	    cmocka_unit_test(built_in_place),
 	    cmocka_unit_test(counts_across_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
