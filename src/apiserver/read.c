@@ -82,6 +82,18 @@ bool fl_filter_matches(const struct fl_filter *f, struct fl_arena *scratch, cons
 	return !f->fields || fl_field_selector_matches(scratch, f->fields, obj);
 }
 
+void fl_read_present(struct fl_request *r, const struct fl_filter *filter, fl_store_visit visit, void *arg)
+{
+	const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
+	if (!filter->only_name || !ns) {
+		fl_store_list(r->s->store, r->kind->resource, ns, NULL, NULL, visit, arg);
+		return;
+	}
+	AUTO(fl_object_put) struct fl_object *o = fl_store_get(r->s->store, r->kind->resource, ns, filter->only_name);
+	if (o)
+		visit(arg, o);
+}
+
 struct list {
 	struct fl_request *r;
 	const struct fl_filter *filter;
@@ -122,6 +134,8 @@ static bool visit(void *arg, struct fl_object *o)
 		return true;
 	}
 	fl_arena_reset(&l->scratch);
+	if (l->filter->only_name && strcmp(l->filter->only_name, o->name) != 0)
+		return true;
 	if (!all || whole)
 		tree = fl_kind_from_stored(r->kind, &l->scratch, fl_object_tree(o, &l->scratch));
 	if (!all && !fl_filter_matches(l->filter, &l->scratch, tree))
@@ -315,10 +329,8 @@ static bool walk(struct list *l, const struct where *at, const char *ns)
 	struct fl_store *store = r->s->store;
 	const char *resource = r->kind->resource;
 	struct fl_err err = {0};
-	if (at->rv == fl_store_revision(store) && l->filter->only_name && ns) {
-		AUTO(fl_object_put) struct fl_object *o = fl_store_get(store, resource, ns, l->filter->only_name);
-		if (o)
-			visit(l, o);
+	if (at->rv == fl_store_revision(store) && !at->after_ns && l->filter->only_name) {
+		fl_read_present(r, l->filter, visit, l);
 		return true;
 	}
 	if (at->rv == fl_store_revision(store)) {
@@ -359,18 +371,22 @@ static void put_head(const struct list *l, struct fl_buf *b, uint64_t rv, const 
 	fl_buf_puts(b, r->form == FL_FORM_TABLE ? ",\"rows\":[" : ",\"items\":[");
 }
 
-static void respond_list(struct fl_request *r, const struct fl_buf *b)
+// Ends the list: nothing of it is copied on the way out.
+static void respond_list(struct list *l)
 {
+	struct fl_request *r = l->r;
+	struct fl_json *tree;
+	fl_buf_puts(&l->out, "]}\n");
+	struct fl_bytes *b = fl_bytes_end(&l->out);
 	if (r->form != FL_FORM_YAML && !fl_request_pretty(r)) {
 		fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
-		fl_http_respond(r->http, 200, "application/json", b->data, b->len);
-		return;
-	}
-	struct fl_json *tree;
-	if (fl_json_parse(r->a, b->data, b->len, NULL, &tree, NULL) == 0)
+		fl_http_respond_bytes(r->http, 200, "application/json", b);
+	} else if (fl_json_parse(r->a, b->data, b->len, NULL, &tree, NULL) == 0) {
 		fl_respond_tree(r, 200, tree);
-	else
+	} else {
 		fl_respond_error(r, 500, "InternalError", "the list did not parse");
+	}
+	fl_bytes_put(&b);
 }
 
 void fl_read_list(struct fl_request *r)
@@ -388,18 +404,21 @@ void fl_read_list(struct fl_request *r)
 	warn(r);
 	AUTO(list_deinit) struct list l = {.r = r, .filter = &filter, .now_ns = fl_real_ns(), .limit = limit};
 	const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
-	if (!limit) // nothing follows, so the head is known before the items
-		put_head(&l, &l.out, at.rv, NULL);
-	if (!walk(&l, &at, ns))
-		return;
-	if (limit) {
+	if (limit) { // the head tells what follows, so it is written after the items
+		if (!walk(&l, &at, ns))
+			return;
 		AUTO(fl_buf_deinit) struct fl_buf items = l.out;
 		l.out = (struct fl_buf){0};
 		if (l.rest)
 			next = continue_encode(r->a, (int64_t)at.rv, l.last->ns, l.last->name);
+		fl_bytes_begin(&l.out);
 		put_head(&l, &l.out, at.rv, next);
 		fl_buf_append(&l.out, items.data, items.len);
+	} else {
+		fl_bytes_begin(&l.out);
+		put_head(&l, &l.out, at.rv, NULL);
+		if (!walk(&l, &at, ns))
+			return;
 	}
-	fl_buf_puts(&l.out, "]}\n");
-	respond_list(r, &l.out);
+	respond_list(&l);
 }

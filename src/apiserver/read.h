@@ -29,4 +29,6 @@ static inline bool fl_filter_is_all(const struct fl_filter *f)
 {
 	return !f->labels && !f->fields;
 }
+// Visits what may match of the present state: everything, or the one object that the filter names.
+void fl_read_present(struct fl_request *r, const struct fl_filter *filter, fl_store_visit visit, void *arg);
 bool fl_filter_matches(const struct fl_filter *f, struct fl_arena *scratch, const struct fl_json *obj);

@@ -90,12 +90,14 @@ void fl_respond_tree(struct fl_request *r, int code, struct fl_json *tree)
 	respond_buf(r, code, r->form == FL_FORM_YAML ? "application/yaml" : "application/json", &b);
 }
 
-struct fl_json *fl_partial_metadata(const struct fl_request *r, struct fl_arena *a, const struct fl_json *obj)
+struct fl_json *fl_partial_metadata(const struct fl_request *r, struct fl_arena *a, struct fl_json *obj)
 {
-	struct fl_json *p = fl_json_new(a, FL_JSON_OBJECT);
+	struct fl_json *p = fl_json_new(a, FL_JSON_OBJECT), *meta = fl_json_get(obj, "metadata");
 	fl_json_set_str(a, p, "kind", "PartialObjectMetadata");
 	fl_json_set_str(a, p, "apiVersion", fl_arena_printf(a, "meta.k8s.io/%s", r->form_version));
-	fl_json_set(a, p, "metadata", fl_json_clone(a, fl_json_get(obj, "metadata")));
+	if (meta)
+		fl_json_remove_child(obj, meta);
+	fl_json_set(a, p, "metadata", meta);
 	return p;
 }
 

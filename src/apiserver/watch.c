@@ -171,6 +171,8 @@ static bool matches(struct watcher *w, struct fl_object *o, bool event)
 	struct fl_arena *a = &w->r->s->scratch;
 	if (fl_filter_is_all(&w->filter))
 		return true;
+	if (w->filter.only_name && strcmp(w->filter.only_name, o->name) != 0)
+		return false;
 	const struct fl_json *tree = event && !w->r->kind->stored_as
 					 ? tree_of(w->r->s, o)
 					 : fl_kind_from_stored(w->r->kind, a, fl_object_tree(o, a));
@@ -417,9 +419,8 @@ void fl_watch_start(struct fl_request *r)
 	fl_http_set_header(r->http, "Cache-Control", "no-cache, private");
 	fl_http_start(r->http, 200, "application/json");
 	if (initial || (rv == 0 && !fl_request_param(r, "sendInitialEvents"))) {
-		const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
 		w->rv = current;
-		fl_store_list(r->s->store, r->kind->resource, ns, NULL, NULL, keep, w);
+		fl_read_present(r, &filter, keep, w);
 	}
 	pump(w);
 	if (!w->ended)
