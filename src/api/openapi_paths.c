@@ -117,9 +117,12 @@ static const char *const json_types[] = {"application/json", "application/yaml",
 static const char *const list_types[] = {"application/json", "application/json;stream=watch", "application/yaml", NULL};
 static const char *const text_types[] = {"text/plain", "application/json", NULL};
 static const char *const any_types[] = {"*/*", NULL};
-static const char *const patch_types[] = {"application/json-patch+json", "application/merge-patch+json",
-					  "application/strategic-merge-patch+json", NULL};
-static const char *const plain_patch_types[] = {"application/json-patch+json", "application/merge-patch+json", NULL};
+// Apply first, so that a pointer to the second is the list without it.
+static const char *const patch_types[] = {"application/apply-patch+yaml", "application/json-patch+json",
+					  "application/merge-patch+json", "application/strategic-merge-patch+json",
+					  NULL};
+static const char *const plain_patch_types[] = {"application/apply-patch+yaml", "application/json-patch+json",
+						"application/merge-patch+json", NULL};
 
 // v3: one entry for each media type, all of the same schema.
 static void set_content(struct fl_openapi *o, struct fl_json *object, const char *const *types, const char *definition)
@@ -335,6 +338,8 @@ static void add_subresource(struct fl_openapi *o, struct fl_json *paths, const c
 			continue;
 		struct operation x = plan(o, k, &ops[i]);
 		x.sub = sub;
+		if (!own && strcmp(ops[i].verb, "patch") == 0)
+			x.request_types++; // a Scale is patched, not applied
 		x.answers = log ? NULL : definition;
 		x.answer_types = log ? text_types : json_types;
 		if (x.takes == k->definition)

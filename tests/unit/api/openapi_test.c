@@ -168,6 +168,9 @@ static void kubectl_finds_field_validation(void **state)
 				continue;
 			assert_true(has_param(fl_json_get(patch, "parameters"), "fieldValidation"));
 			assert_true(has_param(fl_json_get(patch, "parameters"), "dryRun"));
+			assert_true(has_param(fl_json_get(patch, "parameters"), "force"));
+			assert_non_null(
+			    fl_json_path(patch, "requestBody", "content", "application/apply-patch+yaml", NULL));
 			found = true;
 		}
 		if (!found)
