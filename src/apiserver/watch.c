@@ -171,8 +171,6 @@ static bool matches(struct watcher *w, struct fl_object *o, bool event)
 	struct fl_arena *a = &w->r->s->scratch;
 	if (fl_filter_is_all(&w->filter))
 		return true;
-	if (w->filter.only_name && strcmp(w->filter.only_name, o->name) != 0)
-		return false;
 	const struct fl_json *tree = event && !w->r->kind->stored_as
 					 ? tree_of(w->r->s, o)
 					 : fl_kind_from_stored(w->r->kind, a, fl_object_tree(o, a));
@@ -246,6 +244,10 @@ static void on_event(void *arg, struct fl_store_event *e)
 	struct watcher *w = arg;
 	if (w->ended)
 		return;
+	if (w->filter.only_name && strcmp(w->filter.only_name, e->obj->name) != 0) { // most events of most such watches
+		w->rv = e->rv;
+		return;
+	}
 	bool now = e->type != FL_EVENT_DELETED && matches(w, e->obj, true);
 	bool before = e->type != FL_EVENT_ADDED && matches(w, e->prev ? e->prev : e->obj, true);
 	w->rv = e->rv;
