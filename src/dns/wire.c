@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define LABEL_MAX    63
-#define WIRE_MAX     255
-#define MAX_POINTERS 127 // labels of the longest name; each pointer leads backwards, but may lead to itself again
-#define MAX_RECORDS  512 // skipped in a query; nothing honest sends more
+#define LABEL_MAX   63
+#define WIRE_MAX    255
+#define MAX_RECORDS 512 // skipped in a query; nothing honest sends more
 
 static bool is_plain(int c)
 {
@@ -29,24 +28,27 @@ static char *put_octet(char *out, int c)
 
 bool fl_dns_read_name(const uint8_t *msg, size_t len, size_t *pos, char name[static FL_DNS_NAME_MAX])
 {
-	size_t at = *pos, end = 0, wire = 0;
+	// A pointer leads to what stands wholly before the labels that it ends (RFC 1035 section 4.1.4: "a prior
+	// occurrence"), so the walk ends, and no name depends on what follows it.
+	size_t start = *pos, at = start, limit = len, end = 0, wire = 0;
 	char *out = name;
-	for (unsigned pointers = 0;;) {
-		if (at >= len)
+	for (;;) {
+		if (at >= limit)
 			return false;
 		unsigned n = msg[at];
 		if ((n & 0xc0) == 0xc0) {
-			if (at + 1 >= len || ++pointers > MAX_POINTERS)
+			if (at + 1 >= limit)
 				return false;
 			size_t to = (n & 0x3fu) << 8 | msg[at + 1];
-			if (to < FL_DNS_HEADER || to >= at)
+			if (to < FL_DNS_HEADER || to >= start)
 				return false;
 			if (!end)
 				end = at + 2;
-			at = to;
+			limit = start;
+			start = at = to;
 			continue;
 		}
-		if (n & 0xc0 || at + 1 + n > len || (wire += n + 1) > WIRE_MAX)
+		if (n & 0xc0 || at + 1 + n > limit || (wire += n + 1) > WIRE_MAX)
 			return false;
 		at++;
 		if (!n)

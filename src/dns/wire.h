@@ -100,8 +100,8 @@ struct fl_dns_query {
 // skipped; more than one question is FORMERR (RFC 9619).
 int fl_dns_parse_query(const uint8_t *msg, size_t len, struct fl_dns_query *ret);
 
-// Reads the name at *pos (compressed or not) into `name`, advances *pos behind it. False on anything malformed (loops,
-// lengths, pointers into the header); *pos is untouched then.
+// Reads the name at *pos (compressed or not) into `name`, advances *pos behind it. False on anything malformed
+// (lengths, pointers that lead elsewhere than backwards, or into the header); *pos is untouched then, `name` is not.
 bool fl_dns_read_name(const uint8_t *msg, size_t len, size_t *pos, char name[static FL_DNS_NAME_MAX]);
 
 // One resource record of a message.

@@ -60,6 +60,19 @@ static void follows_pointers(void **state)
 	assert_false(fl_dns_read_name(msg, 32, &at, name));
 }
 
+// What a pointer leads to must end before the labels that it ends.
+static void refuses_pointers_that_run_on(void **state)
+{
+	uint8_t msg[64] = {0};
+	memcpy(msg + 12, "\1a\0\1b\300\014", 7);
+	size_t at = 15;
+	assert_true(fl_dns_read_name(msg, 19, &at, name));
+	assert_string_equal(name, "b.a");
+	msg[12] = 2; // the label now takes in the root of its name, and goes on with "b"
+	at = 15;
+	assert_false(fl_dns_read_name(msg, 19, &at, name));
+}
+
 static void bounds_names(void **state)
 {
 	uint8_t msg[400] = {0}, back[256];
@@ -186,6 +199,8 @@ static void answers_broken_queries_with_an_error(void **state)
 	assert_int_equal(fl_dns_parse_query(r.msg, r.len, &p), FL_DNS_FORMERR);
 	r.msg[5] = 0;
 	assert_int_equal(fl_dns_parse_query(r.msg, r.len, &p), FL_DNS_FORMERR);
+	r = (struct query){.msg = "\xbe\xef\1\0\0\1\0\0\0\0\0\0\3\1a\0\300\015\0\1\0\1", .len = 22};
+	assert_int_equal(fl_dns_parse_query(r.msg, r.len, &p), FL_DNS_FORMERR); // a pointer into its own label
 	r = q;
 	r.msg[11] = 1; // a record that is not there
 	assert_int_equal(fl_dns_parse_query(r.msg, r.len, &p), FL_DNS_FORMERR);
@@ -206,6 +221,7 @@ int main(void)
 	    cmocka_unit_test(reads_names),
 	    cmocka_unit_test(refuses_broken_names),
 	    cmocka_unit_test(follows_pointers),
+	    cmocka_unit_test(refuses_pointers_that_run_on),
 	    cmocka_unit_test(bounds_names),
 	    cmocka_unit_test(knows_what_has_a_wire_form),
 	    cmocka_unit_test(reads_records),
