@@ -67,35 +67,38 @@ static bool book_before_first(struct apply *p)
 	return true;
 }
 
-static struct fl_fieldset fields_with_parents(struct apply *p, const struct fl_json *v)
+static bool fields_with_parents(struct apply *p, const struct fl_json *v, struct fl_fieldset *ret)
 {
-	struct fl_fieldset set = {0};
-
-	// Made of two values that have been walked before.
-	if (fl_typed_fields(p->s, p->a, v, &set, NULL) < 0)
-		return (struct fl_fieldset){0};
-	return fl_typed_with_parents(p->s, p->a, &set);
+	if (fl_typed_fields(p->s, p->a, v, ret, NULL) < 0)
+		return false;
+	*ret = fl_typed_with_parents(p->s, p->a, ret);
+	return true;
 }
 
 // `merged` without what the applier named last time and does not now, unless someone owns it, or something that nobody
-// asked to remove is in it. (merge.Updater prune)
+// asked to remove is in it. NULL when a value cannot be divided into fields: then nothing may be removed by them.
+// (merge.Updater prune)
 static struct fl_json *prune(struct apply *p, const struct fl_json *merged)
 {
 	struct fl_fieldset last = fl_typed_with_parents(p->s, p->a, &p->last);
-	struct fl_fieldset all = fields_with_parents(p, merged), owned = p->set, keep, gone;
+	struct fl_fieldset all, owned = p->set, keep, gone;
 	struct fl_json *pruned;
 
 	if (!p->last.n)
 		return fl_json_clone(p->a, merged);
+	if (!fields_with_parents(p, merged, &all))
+		return NULL;
 	pruned = fl_typed_remove(p->s, p->a, merged, &last);
 	for (unsigned i = 0; i < p->m.n; i++)
 		owned = fl_fieldset_union(p->a, &owned, &p->m.v[i].set);
 	owned = fl_typed_with_parents(p->s, p->a, &owned);
-	keep = fields_with_parents(p, pruned);
+	if (!fields_with_parents(p, pruned, &keep))
+		return NULL;
 	keep = fl_fieldset_union(p->a, &keep, &owned);
 	gone = fl_fieldset_difference(p->a, &all, &keep);
 	pruned = fl_typed_remove(p->s, p->a, merged, &gone);
-	keep = fields_with_parents(p, pruned);
+	if (!fields_with_parents(p, pruned, &keep))
+		return NULL;
 	gone = fl_fieldset_difference(p->a, &all, &keep);
 	gone = fl_fieldset_intersection(p->a, &gone, &last);
 	return fl_typed_remove(p->s, p->a, merged, &gone);
@@ -206,7 +209,7 @@ static bool apply(struct apply *p, bool force, struct fl_json **ret)
 	own->version = p->k->api_version;
 	own->time = p->w->now;
 	obj = prune(p, fl_typed_merge(p->s, p->a, p->live, p->patch));
-	if (obj->type != FL_JSON_OBJECT || fl_typed_compare(p->s, p->a, p->live, obj, &d, NULL) < 0)
+	if (!fl_json_is(obj, FL_JSON_OBJECT) || fl_typed_compare(p->s, p->a, p->live, obj, &d, NULL) < 0)
 		return refuse(p, 500, "", "the live object cannot be divided into fields");
 	changed = fl_fieldset_union(p->a, &d.added, &d.modified);
 	changed = fl_fieldset_prune(p->a, &changed, ignored);

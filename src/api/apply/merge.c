@@ -166,10 +166,14 @@ struct fl_json *fl_typed_remove(const struct fl_schema *s, struct fl_arena *a, c
 		const struct fl_field *f = fl_fieldset_find(set, kids[i].pe, kids[i].len);
 		const struct fl_json *kid = kids[i].node;
 
-		if (!f)
-			put(out, kid, fl_json_clone(a, kid));
-		else if (!f->member)
-			put(out, kid, fl_typed_remove(fl_walk_child(s, kid), a, kid, &f->kids));
+		struct fl_json *left;
+
+		if (f && f->member)
+			continue;
+		left = f ? fl_typed_remove(fl_walk_child(s, kid), a, kid, &f->kids) : fl_json_clone(a, kid);
+		// A list's element of which nothing is left has no key any more, so it is none.
+		if (left->type != FL_JSON_NULL || kid->type == FL_JSON_NULL || v->type != FL_JSON_ARRAY)
+			put(out, kid, left);
 	}
 	return out->kids.count ? out : fl_json_new(a, FL_JSON_NULL);
 }

@@ -37,7 +37,7 @@ FL_WUR int fl_typed_compare(const struct fl_schema *s, struct fl_arena *a, const
 struct fl_json *fl_typed_merge(const struct fl_schema *s, struct fl_arena *a, const struct fl_json *x,
 			       const struct fl_json *y);
 
-// `v` without the fields of `set`; a new tree. What loses all that is in it becomes null.
+// `v` without the fields of `set`; a new tree. What loses all that is in it becomes null; an element of a list goes.
 struct fl_json *fl_typed_remove(const struct fl_schema *s, struct fl_arena *a, const struct fl_json *v,
 				const struct fl_fieldset *set);
 

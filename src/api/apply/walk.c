@@ -120,10 +120,11 @@ int fl_walk_item(struct fl_arena *a, const struct fl_schema *s, const struct fl_
 int fl_walk_children(struct fl_arena *a, const struct fl_schema *s, const struct fl_json *v, struct fl_element **ret,
 		     size_t *ret_n, struct fl_err *err)
 {
+	static struct fl_element none; // callers do arithmetic on what they get
 	bool list = s->type == FL_SCHEMA_ARRAY;
 	size_t n = 0;
 
-	*ret = NULL;
+	*ret = &none;
 	*ret_n = 0;
 	if (!fl_json_is(v, list ? FL_JSON_ARRAY : FL_JSON_OBJECT) || !v->kids.count)
 		return 0;

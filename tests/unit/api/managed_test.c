@@ -221,6 +221,33 @@ static void untracked(void **state)
 	assert_json(fl_json_path(obj, "metadata", "uid", NULL), "\"u\"");
 }
 
+#define POD_WITH                                                                                                       \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[{\"name\":"   \
+	"\"c\"%s}]}}"
+
+// Ports that stand twice under one key are one field of their owner; nothing of the object may be lost over that.
+static void named_twice(void **state)
+{
+	const struct fl_kind *k = kind_of("v1", "Pod");
+	struct fl_json *obj =
+	    parse(fl_arena_printf(&arena, POD_WITH,
+				  ",\"ports\":[{\"containerPort\":1,\"protocol\":\"TCP\"},{\"containerPort\":1,"
+				  "\"protocol\":\"TCP\",\"name\":\"n\"}]"));
+	struct fl_json *patch = parse(fl_arena_printf(&arena, POD_WITH, ",\"image\":\"i\""));
+	struct fl_writer w = {.manager = "one", .now = NOW};
+
+	for (int i = 0; i < 3; i++) {
+		struct fl_causes causes = {.arena = &arena};
+		struct fl_status st;
+		const struct fl_json *c;
+
+		assert_true(fl_managed_apply(k, &arena, patch, obj, &w, false, &obj, &causes, &st));
+		c = fl_json_index(fl_json_path(obj, "spec", "containers", NULL), 0);
+		assert_int_equal(fl_json_count(fl_json_get(c, "ports")), 2);
+		assert_string_equal(fl_json_str(fl_json_get(obj, "metadata"), "name"), "x");
+	}
+}
+
 static void refusals(void **state)
 {
 	static const struct {
@@ -316,9 +343,19 @@ static void names_of_managers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(updates),      TEST(what_clients_send),         TEST(own_roles), TEST(many_updaters),
-	    TEST(subresources), TEST(apply_shares_and_gives_up), TEST(conflicts), TEST(untracked),
-	    TEST(refusals),     TEST(from_client_side_apply),    TEST(times),     TEST(names_of_managers),
+	    TEST(updates),
+	    TEST(what_clients_send),
+	    TEST(own_roles),
+	    TEST(many_updaters),
+	    TEST(subresources),
+	    TEST(apply_shares_and_gives_up),
+	    TEST(conflicts),
+	    TEST(untracked),
+	    TEST(refusals),
+	    TEST(named_twice),
+	    TEST(from_client_side_apply),
+	    TEST(times),
+	    TEST(names_of_managers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
