@@ -25,7 +25,10 @@ static struct fl_dns_port *read_ports(const struct fl_json *list, unsigned *ret_
 	unsigned n = 0;
 	fl_json_each (p, list)
 		n += !fl_str_empty(fl_json_str(p, "name"));
-	struct fl_dns_port *ports = n ? fl_calloc(n, sizeof(*ports)) : NULL;
+	*ret_n = 0;
+	if (!n)
+		return NULL;
+	struct fl_dns_port *ports = fl_calloc(n, sizeof(*ports));
 	n = 0;
 	fl_json_each (p, list) {
 		const char *name = fl_json_str(p, "name"), *protocol = fl_json_str_or(p, "protocol", "TCP");

@@ -122,6 +122,8 @@ static bool equal_but_times(const struct fl_json *x, const struct fl_json *y)
 	if (fl_json_count(x) != fl_json_count(y))
 		return false;
 	fl_json_each (e, x) {
+		if (!f)
+			return false;
 		fl_json_each (m, e)
 			if (!fl_streq(m->key, "time") &&
 			    (!fl_json_get(f, m->key) || !fl_json_equal(m, fl_json_get(f, m->key))))
