@@ -123,7 +123,7 @@ static void logs_over_https(void **state)
 	expect_status(h, "v", "phase", "Running");
 	expect_status(h, "w", "containerStatuses.0.state.waiting.reason", NULL);
 
-	base = fl_asprintf("curl -s --cacert %s --cert %s/api.crt --key %s/api.key -m 20 'https://127.0.0.1:%u", ca,
+	base = fl_asprintf("curl -sN --cacert %s --cert %s/api.crt --key %s/api.key -m 20 'https://127.0.0.1:%u", ca,
 			   h->dir, h->dir, port);
 	expect("/healthz", "ok");
 	expect("/containerLogs/default/web/c", "127.0.0.1 127.0.0.1\n");
