@@ -86,10 +86,8 @@ static void counts_across_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(copies_and_terminates),
-	    cmocka_unit_test(data_may_be_filled_by_the_caller),
-	    cmocka_unit_test(put_nulls_and_accepts_null),
-	    cmocka_unit_test(built_in_place),
+	    cmocka_unit_test(copies_and_terminates),      cmocka_unit_test(data_may_be_filled_by_the_caller),
+	    cmocka_unit_test(put_nulls_and_accepts_null), cmocka_unit_test(built_in_place),
 	    cmocka_unit_test(counts_across_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
