@@ -25,7 +25,8 @@ struct fl_heart {
 	uint16_t port;
 	uv_timer_t lease_timer, status_timer;
 	struct fl_client_call *lease_call, *node_call;
-	bool leased; // the Lease is there
+	bool beating; // the Lease is being renewed
+	bool leased;  // it is there
 	char uid[64];
 	unsigned lease_tries, status_tries;
 	bool told_error;
@@ -45,6 +46,7 @@ static uint64_t retry_ms(unsigned *tries)
 // --- Node ---
 
 static void status_look(uv_timer_t *timer);
+static void lease_look(uv_timer_t *timer);
 
 static void node_failed(struct fl_heart *h, const struct fl_err *err)
 {
@@ -77,6 +79,10 @@ static void write_status(struct fl_heart *h, struct fl_arena *a, const struct fl
 	struct fl_node_facts f;
 
 	snprintf(h->uid, sizeof(h->uid), "%s", fl_json_str_or(fl_json_get(node, "metadata"), "uid", ""));
+	if (!h->beating) { // the Lease is the Node's: its owner's uid is known now
+		h->beating = true;
+		uv_timer_start(&h->lease_timer, lease_look, 0, 0);
+	}
 	fl_node_facts_read(a, h->o.data_dir, h->runtime_version, &f);
 	h->told = f;
 	fl_json_set(a, patch, "status",
@@ -173,8 +179,6 @@ static void status_look(uv_timer_t *timer)
 
 // --- Lease ---
 
-static void lease_look(uv_timer_t *timer);
-
 static void on_lease(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
 		     const struct fl_err *err)
 {
@@ -245,8 +249,6 @@ struct fl_heart *fl_heart_start(struct fl_client *c, const struct fl_node_opts *
 	uv_timer_init(fl_client_loop(c), &h->status_timer);
 	h->lease_timer.data = h->status_timer.data = h;
 	uv_timer_start(&h->status_timer, status_look, 0, 0);
-	// A little later: its owner, the Node, has a uid by then.
-	uv_timer_start(&h->lease_timer, lease_look, 200, 0);
 	return h;
 }
 
