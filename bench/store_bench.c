@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast the store is on this disk: durable writes one by one and in groups, a day's churn of updates with
-// compaction, reopening, lists, watches from the past. Every figure is of acknowledged, synced writes.
+// compaction, reopening, lists, watches from the past, backup and restore. Every figure is of acknowledged, synced
+// writes.
 //
 //   store_bench [directory]      default: a new one under $TMPDIR or /var/tmp, removed at the end
 #include <dirent.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "store/backup.h"
 #include "store/store.h"
 
 static uv_loop_t loop;
@@ -200,6 +202,32 @@ static void replay(void)
 	printf("watch from the log: %zu events in %.0f ms\n", events, ms);
 }
 
+static void no_report(void *arg, const char *line)
+{
+}
+
+// With the store open for the backup, closed for the others.
+static void backups(void)
+{
+	struct fl_store_copied c;
+	struct fl_err err;
+	AUTO_FREE char *file = fl_asprintf("%s/backup", dir);
+	uint64_t t0 = fl_mono_ns();
+	if (fl_store_backup(dir, file, &c, &err) < 0)
+		die("backup", &err);
+	uint64_t t1 = fl_mono_ns();
+	printf("backup of %" PRIu64 " objects: %.0f ms, %.1f MB\n", c.objects, (double)(t1 - t0) / 1e6,
+	       (double)c.bytes / 1e6);
+	close_store();
+	t0 = fl_mono_ns();
+	if (fl_store_repair(dir, no_report, NULL, &c, &err) != 0)
+		die("check", &err);
+	t1 = fl_mono_ns();
+	if (fl_store_restore(dir, file, &c, &err) < 0)
+		die("restore", &err);
+	printf("whole check: %.0f ms; restore: %.0f ms\n", (double)(t1 - t0) / 1e6, (double)(fl_mono_ns() - t1) / 1e6);
+}
+
 static void remove_dir(void)
 {
 	DIR *d = opendir(dir);
@@ -258,6 +286,8 @@ int main(int argc, char **argv)
 	open_store();
 	printf("open with 10,000 objects and %" PRIu64 " rows of history: %.1f ms\n", st.log_rows - st.objects,
 	       (double)(fl_mono_ns() - t0) / 1e6);
+	backups();
+	open_store();
 	writes("delete", FL_STORE_DELETE, 10000, 10000, 16);
 	close_store();
 	uv_loop_close(&loop);

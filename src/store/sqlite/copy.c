@@ -38,7 +38,8 @@ int fl_sqlite_copy_begin(const char *path, const char *tmp, struct fl_sqlite_cop
 	if (rc < 0)
 		return rc;
 	*ret = c;
-	c = (struct fl_sqlite_copy){.fd = -1};
+	memset(&c, 0, sizeof(c));
+	c.fd = -1;
 	return 0;
 }
 

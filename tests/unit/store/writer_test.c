@@ -152,9 +152,9 @@ static void test_bounded_files(void **state)
 	}
 	assert_int_equal(t.ok, 30000); // 60 MB written
 	fl_store_get_stats(b->s, &st);
-	assert_in_range(wal_size(b), 1, 24 * 1024 * 1024);
+	assert_in_range(wal_size(b), 1, 8 * 1024 * 1024);
 	assert_in_range(st.log_rows, 900, 3000);
-	assert_in_range(st.file_bytes, 1, 48 * 1024 * 1024);
+	assert_in_range(st.file_bytes, 1, 24 * 1024 * 1024);
 	bed_close(b);
 	assert_int_equal(wal_size(b), 0);
 }
