@@ -10,6 +10,9 @@
 #include "base/str.h"
 
 #define MAX_CAUSES_ANSWERED 100
+#define MAX_CAUSES          1000        // kept: a list of 100,000 wrong elements need not be told element by element
+#define MAX_VALUE           4096        // bytes of a wrong value that are shown
+#define MAX_MESSAGE         (64 * 1024) // about; of one answer
 
 static const struct {
 	const char *reason, *text;
@@ -63,11 +66,29 @@ static void write_value(struct fl_buf *b, const struct fl_json *v)
 		fl_buf_putc(b, '}');
 		return;
 	}
-	fl_json_write(b, v);
+	if (v->type < FL_JSON_ARRAY) {
+		fl_json_write(b, v);
+		return;
+	}
+	fl_buf_putc(b, v->type == FL_JSON_OBJECT ? '{' : '[');
+	fl_json_each (child, v) {
+		if (child != v->kids.first)
+			fl_buf_putc(b, ',');
+		if (child->key) {
+			fl_json_write_string(b, child->key, child->key_len);
+			fl_buf_putc(b, ':');
+		}
+		fl_json_write(b, child);
+		if (b->len > MAX_VALUE) // the rest is not shown
+			return;
+	}
+	fl_buf_putc(b, v->type == FL_JSON_OBJECT ? '}' : ']');
 }
 
 void fl_cause_add_made(struct fl_causes *c, const struct fl_cause *cause)
 {
+	if (c->n == MAX_CAUSES)
+		return;
 	if (c->n == c->cap) {
 		unsigned cap = c->cap ? 2 * c->cap : 8;
 		struct fl_cause *v = fl_arena_alloc(c->arena, cap * sizeof(*v));
@@ -87,10 +108,16 @@ void fl_cause_add(struct fl_causes *c, enum fl_cause_type type, const char *fiel
 	bool with_value = type != FL_CAUSE_REQUIRED && type != FL_CAUSE_FORBIDDEN && type != FL_CAUSE_TOO_LONG &&
 			  type < FL_CAUSE_INTERNAL;
 
+	if (c->n == MAX_CAUSES)
+		return;
 	fl_buf_puts(&b, causes_text[type].text);
 	if (value && with_value) {
 		fl_buf_puts(&b, ": ");
 		write_value(&b, value);
+		if (b.len > MAX_VALUE) {
+			b.data[b.len = MAX_VALUE] = '\0';
+			fl_buf_puts(&b, "...");
+		}
 	}
 	if (detail && *detail) {
 		va_list ap;
@@ -162,7 +189,7 @@ static void write_all(struct fl_buf *b, const struct fl_causes *causes)
 {
 	unsigned written = 0;
 
-	for (unsigned i = 0; i < causes->n; i++) {
+	for (unsigned i = 0; i < causes->n && b->len < MAX_MESSAGE; i++) {
 		const struct fl_cause *c = &causes->v[i];
 		bool again = false;
 

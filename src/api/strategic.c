@@ -18,11 +18,13 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "json/patch.h"
 
 #define DELETE_PREFIX "$deleteFromPrimitiveList"
 #define ORDER_PREFIX  "$setElementOrder"
 #define RETAIN        "$retainKeys"
 #define DIRECTIVE     "$patch"
+#define PLAIN_FROM    32 // members
 
 static int merge_map(struct fl_arena *a, const struct fl_schema *s, struct fl_json *target, struct fl_json *patch,
 		     struct fl_json **ret, struct fl_err *err);
@@ -507,6 +509,17 @@ static int merge_member(struct fl_arena *a, const struct fl_schema *s, struct fl
 	return rc;
 }
 
+// Many scalars and no directive, as in a ConfigMap's data: the same as a merge patch, which does not search for each.
+static bool is_long_and_plain(const struct fl_json *patch)
+{
+	if (patch->kids.count < PLAIN_FROM)
+		return false;
+	fl_json_each (p, patch)
+		if (p->type >= FL_JSON_ARRAY || p->key[0] == '$')
+			return false;
+	return true;
+}
+
 static int merge_map(struct fl_arena *a, const struct fl_schema *s, struct fl_json *target, struct fl_json *patch,
 		     struct fl_json **ret, struct fl_err *err)
 {
@@ -520,6 +533,10 @@ static int merge_map(struct fl_arena *a, const struct fl_schema *s, struct fl_js
 					  serialize(a, directive), serialize(a, patch));
 		fl_json_remove(patch, DIRECTIVE);
 		*ret = *word == 'r' ? fl_json_clone(a, patch) : fl_json_new(a, FL_JSON_OBJECT);
+		return 0;
+	}
+	if (is_long_and_plain(patch)) {
+		*ret = fl_json_merge_patch(a, target, patch);
 		return 0;
 	}
 	int rc = retain_keys(target, patch, err);

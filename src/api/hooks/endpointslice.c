@@ -3,6 +3,7 @@
 #include "api/hooks/cells.h"
 #include "api/hooks/hooks.h"
 #include "api/validate.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -99,6 +100,7 @@ static void validate_endpoints(struct fl_causes *c, const struct fl_json *endpoi
 static void validate_ports(struct fl_causes *c, const struct fl_json *ports)
 {
 	static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
+	AUTO(fl_map_deinit) struct fl_map names = {0};
 	size_t i = 0;
 
 	if (too_many(c, "ports", fl_json_count(ports), MAX_PORTS))
@@ -111,12 +113,8 @@ static void validate_ports(struct fl_causes *c, const struct fl_json *ports)
 
 		if (!fl_str_empty(fl_json_string(name)))
 			fl_validate_string(c, name_field, name, fl_check_dns1123_label);
-		for (size_t j = 0; j < i; j++) {
-			if (!fl_streq(fl_json_str(fl_json_index(ports, j), "name"), fl_json_string(name)))
-				continue;
+		if (fl_map_set(&names, fl_json_str_or(p, "name", ""), &names))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, name_field, name, NULL);
-			break;
-		}
 		if (fl_json_get(p, "port"))
 			fl_validate_port_number(c, fl_arena_printf(c->arena, "%s.port", field), fl_json_get(p, "port"));
 		fl_validate_one_of(c, fl_arena_printf(c->arena, "%s.protocol", field), fl_json_get(p, "protocol"),

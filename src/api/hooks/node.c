@@ -8,6 +8,7 @@
 #include "api/quantity.h"
 #include "api/validate.h"
 #include "base/ip.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -22,6 +23,7 @@ static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 static void validate_taints(struct fl_causes *c, const struct fl_json *taints)
 {
 	static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
+	AUTO(fl_map_deinit) struct fl_map seen = {0};
 	size_t i = 0;
 
 	fl_json_each (t, taints) {
@@ -35,15 +37,11 @@ static void validate_taints(struct fl_causes *c, const struct fl_json *taints)
 			fl_cause_add(c, FL_CAUSE_REQUIRED, effect_field, NULL, NULL);
 		else
 			fl_validate_one_of(c, effect_field, fl_json_get(t, "effect"), effects);
-		for (size_t j = 0; j < i; j++) {
-			const struct fl_json *o = fl_json_index(taints, j);
-
-			if (!fl_streq(fl_json_str(o, "key"), fl_json_str(t, "key")) ||
-			    !fl_streq(fl_json_str(o, "effect"), fl_json_str(t, "effect")))
-				continue;
+		if (fl_map_set(&seen,
+			       fl_arena_printf(c->arena, "%s:%s", fl_json_str_or(t, "key", ""),
+					       fl_json_str_or(t, "effect", "")),
+			       &seen))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, field, t, "taints must be unique by key and effect pair");
-			break;
-		}
 		i++;
 	}
 }

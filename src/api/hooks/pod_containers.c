@@ -6,6 +6,7 @@
 #include "api/hooks/pod_spec.h"
 #include "api/quantity.h"
 #include "api/validate.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -19,18 +20,16 @@ static const char *at(struct fl_causes *c, const char *field, const char *name, 
 	return fl_arena_printf(c->arena, "%s.%s[%zu]", field, name, i);
 }
 
-// True when `value` stands in `key` of one of the first n elements.
-static bool stands_before(const struct fl_json *list, size_t n, const char *key, const char *value)
+// True when `value` was there already. Sets, since a client may send lists of any length.
+static bool stands_before(struct fl_map *set, const char *value)
 {
-	for (size_t i = 0; i < n; i++)
-		if (fl_streq(fl_json_str(fl_json_index(list, i), key), value))
-			return true;
-	return false;
+	return fl_map_set(set, value, set);
 }
 
 static void validate_ports(struct fl_causes *c, const char *field, const struct fl_json *ports, bool host_network)
 {
 	static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
+	AUTO(fl_map_deinit) struct fl_map names = {0};
 	size_t i = 0;
 
 	fl_json_each (p, ports) {
@@ -41,7 +40,7 @@ static void validate_ports(struct fl_causes *c, const char *field, const struct 
 		if (!fl_str_empty(fl_json_string(name))) {
 			if (fl_check_port_name(c->arena, fl_json_string(name)))
 				fl_validate_string(c, sub(c, here, "name"), name, fl_check_port_name);
-			else if (stands_before(ports, i, "name", fl_json_string(name)))
+			else if (stands_before(&names, fl_json_string(name)))
 				fl_cause_add(c, FL_CAUSE_DUPLICATE, sub(c, here, "name"), name, NULL);
 		}
 		if (!fl_json_int(p, "containerPort", 0))
@@ -61,7 +60,7 @@ static void validate_ports(struct fl_causes *c, const char *field, const struct 
 // Two containers cannot have the same port of the host.
 static void validate_host_ports(struct fl_causes *c, const char *field, const struct fl_json *containers)
 {
-	struct fl_json *seen = fl_json_new(c->arena, FL_JSON_OBJECT);
+	AUTO(fl_map_deinit) struct fl_map seen = {0};
 	size_t i = 0;
 
 	fl_json_each (ct, containers) {
@@ -72,13 +71,11 @@ static void validate_host_ports(struct fl_causes *c, const char *field, const st
 			const char *key = fl_arena_printf(c->arena, "%s/%s/%lld", fl_json_str_or(p, "protocol", ""),
 							  fl_json_str_or(p, "hostIP", ""), (long long)port);
 
-			if (port && fl_json_get(seen, key))
+			if (port && stands_before(&seen, key))
 				fl_cause_add(
 				    c, FL_CAUSE_DUPLICATE,
 				    fl_arena_printf(c->arena, "%s.containers[%zu].ports[%zu].hostPort", field, i, j),
 				    fl_json_new_str(c->arena, key), NULL);
-			if (port)
-				fl_json_set_bool(c->arena, seen, key, true);
 			j++;
 		}
 		i++;
@@ -155,18 +152,19 @@ static void validate_env_from(struct fl_causes *c, const char *field, const stru
 }
 
 static void validate_mounts(struct fl_causes *c, const char *field, const struct fl_json *mounts,
-			    const struct fl_json *volumes)
+			    const struct fl_map *volumes)
 {
+	AUTO(fl_map_deinit) struct fl_map paths = {0};
 	size_t i = 0;
 
 	fl_json_each (m, mounts) {
 		const char *here = at(c, field, "volumeMounts", i);
 		const char *name = fl_require(c, sub(c, here, "name"), m, "name"), *path, *sub_path;
 
-		if (name && !stands_before(volumes, fl_json_count(volumes), "name", name))
+		if (name && !fl_map_get(volumes, name))
 			fl_cause_add(c, FL_CAUSE_NOT_FOUND, sub(c, here, "name"), fl_json_get(m, "name"), NULL);
 		path = fl_require(c, sub(c, here, "mountPath"), m, "mountPath");
-		if (path && stands_before(mounts, i, "mountPath", path))
+		if (path && stands_before(&paths, path))
 			fl_cause_add(c, FL_CAUSE_INVALID, sub(c, here, "mountPath"), fl_json_get(m, "mountPath"),
 				     "must be unique");
 		sub_path = fl_json_str_or(m, "subPath", "");
@@ -292,7 +290,7 @@ static void validate_resources(struct fl_causes *c, const char *field, const str
 // --- a container ---
 
 static void validate_container(struct fl_causes *c, const char *field, const struct fl_json *ct,
-			       const struct fl_json *spec)
+			       const struct fl_json *spec, const struct fl_map *volumes)
 {
 	static const char *const pull[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const message[] = {"FallbackToLogsOnError", "File", NULL};
@@ -314,13 +312,14 @@ static void validate_container(struct fl_causes *c, const char *field, const str
 	validate_ports(c, field, fl_json_get(ct, "ports"), fl_json_bool(spec, "hostNetwork", false));
 	validate_env(c, field, fl_json_get(ct, "env"));
 	validate_env_from(c, field, fl_json_get(ct, "envFrom"));
-	validate_mounts(c, field, fl_json_get(ct, "volumeMounts"), fl_json_get(spec, "volumes"));
+	validate_mounts(c, field, fl_json_get(ct, "volumeMounts"), volumes);
 	fl_validate_one_of(c, sub(c, field, "imagePullPolicy"), fl_json_get(ct, "imagePullPolicy"), pull);
 	validate_resources(c, field, fl_json_get(ct, "resources"));
 }
 
+// `names` holds those of the containers before these.
 static void validate_list(struct fl_causes *c, const char *field, const struct fl_json *spec, const char *key,
-			  const struct fl_json *others)
+			  struct fl_map *names, const struct fl_map *volumes)
 {
 	const struct fl_json *list = fl_json_get(spec, key);
 	size_t i = 0;
@@ -331,10 +330,9 @@ static void validate_list(struct fl_causes *c, const char *field, const struct f
 
 		if (name)
 			fl_validate_string(c, name_field, fl_json_get(ct, "name"), fl_check_dns1123_label);
-		if (name && (stands_before(list, i, "name", name) ||
-			     stands_before(others, fl_json_count(others), "name", name)))
+		if (name && stands_before(names, name))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, name_field, fl_json_get(ct, "name"), NULL);
-		validate_container(c, here, ct, spec);
+		validate_container(c, here, ct, spec, volumes);
 		i++;
 	}
 }
@@ -342,10 +340,14 @@ static void validate_list(struct fl_causes *c, const char *field, const struct f
 void fl_pod_containers_validate(struct fl_causes *c, const char *field, const struct fl_json *spec)
 {
 	const struct fl_json *containers = fl_json_get(spec, "containers");
+	AUTO(fl_map_deinit) struct fl_map names = {0}, volumes = {0};
 
+	fl_json_each (v, fl_json_get(spec, "volumes"))
+		if (fl_json_str(v, "name"))
+			fl_map_set(&volumes, fl_json_str(v, "name"), v);
 	if (!fl_json_count(containers))
 		fl_cause_add(c, FL_CAUSE_REQUIRED, sub(c, field, "containers"), NULL, NULL);
-	validate_list(c, field, spec, "containers", NULL);
+	validate_list(c, field, spec, "containers", &names, &volumes);
 	validate_host_ports(c, field, containers);
-	validate_list(c, field, spec, "initContainers", containers);
+	validate_list(c, field, spec, "initContainers", &names, &volumes);
 }

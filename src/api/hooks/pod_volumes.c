@@ -3,6 +3,8 @@
 // full, the others by their document's schema alone. (k8s: ValidateVolumes)
 #include "api/hooks/pod_spec.h"
 #include "api/validate.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 static const char *sub(struct fl_causes *c, const char *field, const char *name)
@@ -93,6 +95,7 @@ static void validate_volume(struct fl_causes *c, const char *field, const struct
 
 void fl_pod_volumes_validate(struct fl_causes *c, const char *field, const struct fl_json *volumes)
 {
+	AUTO(fl_map_deinit) struct fl_map names = {0};
 	size_t i = 0;
 
 	fl_json_each (v, volumes) {
@@ -101,12 +104,8 @@ void fl_pod_volumes_validate(struct fl_causes *c, const char *field, const struc
 
 		if (name)
 			fl_validate_string(c, name_field, fl_json_get(v, "name"), fl_check_dns1123_label);
-		for (size_t j = 0; name && j < i; j++) {
-			if (!fl_streq(fl_json_str(fl_json_index(volumes, j), "name"), name))
-				continue;
+		if (name && fl_map_set(&names, name, &names))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, name_field, fl_json_get(v, "name"), NULL);
-			break;
-		}
 		validate_volume(c, here, v);
 		i++;
 	}

@@ -7,6 +7,8 @@
 
 #include "api/hooks/service.h"
 #include "api/validate.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 static atomic_int primary_family = AF_INET;
@@ -235,15 +237,15 @@ static void validate_families(struct fl_causes *c, const struct fl_json *spec)
 	static const char *const families[] = {"IPv4", "IPv6", NULL};
 	static const char *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 	const struct fl_json *list = fl_json_get(spec, "ipFamilies");
+	AUTO(fl_map_deinit) struct fl_map seen = {0};
 	size_t i = 0;
 
 	fl_json_each (f, list) {
 		const char *field = fl_arena_printf(c->arena, "spec.ipFamilies[%zu]", i);
 
 		fl_validate_one_of(c, field, f, families);
-		for (size_t j = 0; j < i; j++)
-			if (fl_json_equal(f, fl_json_index(list, j)))
-				fl_cause_add(c, FL_CAUSE_DUPLICATE, field, f, NULL);
+		if (fl_json_string(f) && fl_map_set(&seen, fl_json_string(f), &seen))
+			fl_cause_add(c, FL_CAUSE_DUPLICATE, field, f, NULL);
 		i++;
 	}
 	if (fl_json_get(spec, "ipFamilyPolicy"))

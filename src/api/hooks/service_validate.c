@@ -6,6 +6,7 @@
 #include "api/hooks/service.h"
 #include "api/validate.h"
 #include "base/ip.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -17,7 +18,9 @@ static const char *port_field(struct fl_causes *c, size_t i, const char *name)
 	return fl_arena_printf(c->arena, "spec.ports[%zu]%s%s", i, *name ? "." : "", name);
 }
 
-static void validate_port_name(struct fl_causes *c, const struct fl_json *ports, size_t i, const struct fl_json *port)
+// `names` holds those of the ports before this one.
+static void validate_port_name(struct fl_causes *c, const struct fl_json *ports, size_t i, const struct fl_json *port,
+			       struct fl_map *names)
 {
 	const struct fl_json *name = fl_json_get(port, "name");
 	const char *field = port_field(c, i, "name");
@@ -28,19 +31,16 @@ static void validate_port_name(struct fl_causes *c, const struct fl_json *ports,
 		return;
 	}
 	fl_validate_string(c, field, name, fl_check_dns1123_label);
-	for (size_t j = 0; j < i; j++) {
-		if (fl_streq(fl_json_str(fl_json_index(ports, j), "name"), fl_json_string(name))) {
-			fl_cause_add(c, FL_CAUSE_DUPLICATE, field, name, NULL);
-			break;
-		}
-	}
+	if (fl_map_set(names, fl_json_string(name), names))
+		fl_cause_add(c, FL_CAUSE_DUPLICATE, field, name, NULL);
 }
 
-static void validate_port(struct fl_causes *c, const struct fl_json *ports, size_t i, const struct fl_json *port)
+static void validate_port(struct fl_causes *c, const struct fl_json *ports, size_t i, const struct fl_json *port,
+			  struct fl_map *names)
 {
 	const char *app_protocol = fl_json_str(port, "appProtocol");
 
-	validate_port_name(c, ports, i, port);
+	validate_port_name(c, ports, i, port, names);
 	fl_validate_port_number(c, port_field(c, i, "port"), fl_json_get(port, "port"));
 	if (!fl_json_get(port, "protocol"))
 		fl_cause_add(c, FL_CAUSE_REQUIRED, port_field(c, i, "protocol"), NULL, NULL);
@@ -51,18 +51,13 @@ static void validate_port(struct fl_causes *c, const struct fl_json *ports, size
 		fl_validate_qualified_name(c, port_field(c, i, "appProtocol"), app_protocol);
 }
 
-static bool same_key(const struct fl_json *x, const struct fl_json *y, const char *number)
+// Whether a port before this one has the same number and protocol; `seen` learns them.
+static bool stands_before(struct fl_map *seen, const struct fl_json *port, const char *number)
 {
-	return fl_json_int(x, number, 0) == fl_json_int(y, number, 0) &&
-	       fl_streq(fl_json_str(x, "protocol"), fl_json_str(y, "protocol"));
-}
+	AUTO_FREE char *key =
+	    fl_asprintf("%lld/%s", (long long)fl_json_int(port, number, 0), fl_json_str_or(port, "protocol", ""));
 
-static bool stands_before(const struct fl_json *ports, size_t i, const char *number)
-{
-	for (size_t j = 0; j < i; j++)
-		if (same_key(fl_json_index(ports, j), fl_json_index(ports, i), number))
-			return true;
-	return false;
+	return fl_map_set(seen, key, seen);
 }
 
 // Kubernetes shows its internal struct here, so this is what clients have seen for years.
@@ -81,17 +76,18 @@ static struct fl_json *port_key(struct fl_arena *a, const struct fl_json *port)
 
 static void validate_unique_ports(struct fl_causes *c, const struct fl_json *ports)
 {
+	AUTO(fl_map_deinit) struct fl_map node_ports = {0}, numbers = {0};
 	size_t i = 0;
 
 	fl_json_each (p, ports) {
-		if (fl_json_int(p, "nodePort", 0) && stands_before(ports, i, "nodePort"))
+		if (fl_json_int(p, "nodePort", 0) && stands_before(&node_ports, p, "nodePort"))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, port_field(c, i, "nodePort"), fl_json_get(p, "nodePort"),
 				     NULL);
 		i++;
 	}
 	i = 0;
 	fl_json_each (p, ports) {
-		if (stands_before(ports, i, "port"))
+		if (stands_before(&numbers, p, "port"))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, port_field(c, i, ""), port_key(c->arena, p), NULL);
 		i++;
 	}
@@ -279,11 +275,12 @@ static void validate_spec(struct fl_causes *c, const struct fl_json *obj, const 
 {
 	static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
 	const struct fl_json *ports = fl_json_get(spec, "ports");
+	AUTO(fl_map_deinit) struct fl_map names = {0};
 	size_t i = 0;
 
 	validate_type(c, spec);
 	fl_json_each (p, ports)
-		validate_port(c, ports, i++, p);
+		validate_port(c, ports, i++, p, &names);
 	fl_validate_labels(c, "spec.selector", fl_json_get(spec, "selector"));
 	validate_affinity(c, spec);
 	fl_service_validate_cluster_ips(c, spec);

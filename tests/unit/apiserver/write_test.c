@@ -268,6 +268,55 @@ static void test_too_large(void **state)
 	assert_int_equal(fl_store_count(f->s.store, fl_resource_intern("", "nonsense"), NULL), 0);
 }
 
+static void post_long(struct api *f, const char *path, const char *head, const char *element, const char *tail,
+		      int status)
+{
+	enum { LONG = 15000 };
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	fl_buf_puts(&b, head);
+	for (unsigned i = 0; i < LONG; i++) {
+		const char *p = element, *mark;
+		fl_buf_puts(&b, i ? "," : "");
+		for (; (mark = strchr(p, '#')); p = mark + 1) {
+			fl_buf_append(&b, p, (size_t)(mark - p));
+			fl_buf_printf(&b, "%u", i);
+		}
+		fl_buf_puts(&b, p);
+	}
+	fl_buf_puts(&b, tail);
+	struct answer *a = expect(f, status, api_send(f, f->admin, "POST", path, NULL, NULL, b.data, b.len));
+	assert_true(a->status != 422 || a->body.len < 1024 * 1024); // not each element with all of them
+}
+
+// Rules that compare elements with each other must not take the cube of a list's length: the server has one thread.
+static void test_long_lists(void **state)
+{
+	struct api *f = *state;
+	static const char pods[] = "/api/v1/namespaces/default/pods?dryRun=All", maps[] = MAPS "?dryRun=All",
+			  services[] = SERVICES "?dryRun=All";
+	post_long(f, services, "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"ports\":[", "{\"port\":1#,\"name\":\"p#\"}",
+		  "]}}", 422);
+	post_long(f, services, "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"ports\":[", "{\"port\":80,\"name\":\"P_#\"}",
+		  "]}}", 422);
+	post_long(f, services, "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"ports\":[{\"port\":1}],\"ipFamilies\":[",
+		  "\"IPv4\"", "]}}", 422);
+	post_long(f, maps, "{\"metadata\":{\"name\":\"l\",\"ownerReferences\":[",
+		  "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"n#\",\"uid\":\"u#\",\"controller\":true}", "]}}",
+		  422);
+	post_long(f, maps, "{\"metadata\":{\"name\":\"l\",\"labels\":{", "\"_#\":\"!\"", "}}}", 422);
+	post_long(f, pods, "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"containers\":[",
+		  "{\"name\":\"c#\",\"image\":\"i\"}", "]}}", 201);
+	post_long(
+	    f, pods,
+	    "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],\"volumes\":[",
+	    "{\"name\":\"v#\",\"emptyDir\":{}}", "]}}", 201);
+	post_long(f, "/api/v1/nodes?dryRun=All", "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"taints\":[",
+		  "{\"key\":\"k#\",\"effect\":\"NoSchedule\"}", "]}}", 201);
+	post_long(f, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?dryRun=All",
+		  "{\"metadata\":{\"name\":\"l\"},\"addressType\":\"IPv4\",\"endpoints\":[],\"ports\":[",
+		  "{\"name\":\"p#\",\"port\":80}", "]}", 201);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +330,7 @@ int main(void)
 	    cmocka_unit_test(test_patches),
 	    cmocka_unit_test(test_events_have_two_views),
 	    cmocka_unit_test(test_too_large),
+	    cmocka_unit_test(test_long_lists),
 	};
 	return cmocka_run_group_tests(tests, api_setup, api_teardown);
 }
