@@ -246,6 +246,94 @@ static void test_any_page(void **state)
 	fl_buf_deinit(&r.lines);
 }
 
+// A state that there was, of an object that there was: key, revision and text belong together.
+static bool check_state(void *arg, struct fl_object *o)
+{
+	int i = atoi(o->name + 2);
+	char want[32];
+	assert_true(strncmp(o->name, "o-", 2) == 0 && (o->rv - 1) % 20 == (uint64_t)i);
+	snprintf(want, sizeof(want), "text of %d ", (int)o->rv - 1);
+	assert_non_null(strstr(o->json, want));
+	(*(size_t *)arg)++;
+	return true;
+}
+
+// Whatever is in the file: a refusal, or a store that opens and holds nothing that never was.
+static void repair_anything(struct bed *b, const struct fl_buf *bad, size_t *refused, size_t *kept)
+{
+	AUTO_FREE char *db = bed_path(b, "fairlead.db"), *wal = bed_path(b, "fairlead.db-wal");
+	AUTO(fl_buf_deinit) struct fl_buf is = {0};
+	struct report r = {0};
+	struct fl_store_copied c;
+	write_all(db, bad->data, bad->len);
+	int rc = repair(b, &r, &c);
+	if (rc >= 0) {
+		bed_open(b);
+		fl_store_list(b->s, b->things, NULL, NULL, NULL, check_state, kept);
+		bed_close(b);
+		struct report again = {0};
+		assert_int_equal(repair(b, &again, &c), 0);
+		fl_buf_deinit(&again.lines);
+	} else {
+		assert_true(rc == -EBADMSG || rc == -EIO);
+		read_all(db, &is);
+		assert_int_equal(is.len, bad->len);
+		assert_memory_equal(is.data, bad->data, is.len); // for whoever knows more
+		(*refused)++;
+	}
+	unlink(wal);
+	fl_buf_deinit(&r.lines);
+}
+
+static void test_random_damage(void **state)
+{
+	struct bed *b = *state;
+	AUTO_FREE char *db = bed_path(b, "fairlead.db");
+	AUTO(fl_buf_deinit) struct fl_buf data = {0}, bad = {0};
+	unsigned seed = 3;
+	size_t refused = 0, kept = 0;
+	read_all(db, &data);
+	for (int round = 0; round < 150; round++) {
+		bad.len = 0;
+		fl_buf_append(&bad, data.data, data.len);
+		for (int n = 1 << round % 8; n; n--)
+			bad.data[(size_t)rand_r(&seed) % bad.len] = (char)rand_r(&seed);
+		repair_anything(b, &bad, &refused, &kept);
+	}
+	print_message("%zu refused, %zu objects kept in 150 rounds\n", refused, kept);
+	assert_true(refused < 75 && kept > 1000);
+}
+
+static void test_cut_short(void **state)
+{
+	struct bed *b = *state;
+	AUTO_FREE char *db = bed_path(b, "fairlead.db");
+	AUTO(fl_buf_deinit) struct fl_buf data = {0};
+	size_t refused = 0, kept = 0;
+	read_all(db, &data);
+	for (size_t at = 4096; at < data.len; at += 4096) {
+		struct fl_buf bad = {.data = data.data, .len = at};
+		repair_anything(b, &bad, &refused, &kept);
+	}
+	assert_true(kept > 0);
+}
+
+static void test_header_lost(void **state)
+{
+	struct bed *b = *state;
+	AUTO_FREE char *db = bed_path(b, "fairlead.db");
+	AUTO(fl_buf_deinit) struct fl_buf data = {0};
+	struct report r = {0};
+	struct fl_store_copied c;
+	struct fl_err err = {0};
+	read_all(db, &data);
+	memset(data.data, 'x', 100);
+	write_all(db, data.data, data.len);
+	assert_int_equal(fl_store_repair(b->dir, on_line, &r, &c, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "not a database"));
+	fl_buf_deinit(&r.lines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +343,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_damaged_history, setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_index_without_rows, setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_any_page, setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(test_random_damage, setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(test_cut_short, setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(test_header_lost, setup, bed_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
