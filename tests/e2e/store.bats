@@ -10,6 +10,8 @@ setup_file() {
 	mkdir -p -m 0700 "$WORLD_DIR/one/store"
 	mount -t tmpfs -o size=32m,mode=0700 "$WORLD-store" "$WORLD_DIR/one/store"
 	node_up one
+	kc one apply -f "$ROOT/examples/webui.yaml"
+	kc one rollout status deployment/webui --timeout=60s
 }
 
 teardown_file() {
@@ -32,11 +34,16 @@ setup() {
 
 newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
 
+consistent() { on one python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/one/admin.kubeconfig" 10.244.0.1; }
+
+pods() { kc one get pods --no-headers -o custom-columns=N:.metadata.name,P:.status.phase,R:.status.containerStatuses[*].restartCount,I:.status.podIP; }
+
 # watch_from REVISION: what a watch from there is told at once
 watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$1&timeoutSeconds=1"; }
 
 @test "a backup is taken while there are writes, and only its owner can read it" {
 	kc one create configmap before --from-literal=a=b
+	pods >"$BATS_FILE_TMPDIR/pods"
 	while kc one create configmap "other-$((++i))" --from-literal=a=b >/dev/null; do :; done &
 	local writer=$!
 	wait_for 10 kc one get configmap other-2
@@ -52,6 +59,9 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	run "$FAIRLEAD" restore --data-dir="$WORLD_DIR/one" "$BACKUP"
 	[[ $status == 1 && $output == *"is in use by"*"pid $(cat "$WORLD_DIR/one/lock")"* ]]
 	kc one create configmap after --from-literal=a=b
+	kc one scale deployment webui --replicas=5
+	kc one rollout status deployment/webui --timeout=60s
+	kc one create service clusterip after --tcp=80:8080
 }
 
 @test "a restore brings back what was in the backup, and no revision comes twice" {
@@ -67,6 +77,12 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	[[ $status != 0 && $output == *NotFound* ]]
 	[[ $(newest) -gt $((seen + 1000000)) ]]
 	[[ $(kc one get node one -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
+@test "pods of the backup run on, later ones are gone, rules and names say the same" {
+	wait_for 30 consistent
+	[[ $(pods) == "$(cat "$BATS_FILE_TMPDIR/pods")" ]]
+	on one curl -s --max-time 2 "http://$(kc one get service webui -o 'jsonpath={.spec.clusterIP}')/"
 }
 
 @test "a watch from before the restore is told 410" {
