@@ -145,7 +145,9 @@ static void inherits_no_descriptors(void **state)
 	AUTO(free_result) struct result r = {0};
 	int fds[2];
 	assert_int_equal(pipe(fds), 0);
-	sh("ls /proc/$$/fd | tr '\\n' ' '", &(struct fl_subprocess_opts){0}, &r);
+	// Builtins only: a pipeline or a glob of the shell would open descriptors of its own.
+	sh("for n in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$n ] && echo -n \"$n \"; done; true",
+	   &(struct fl_subprocess_opts){0}, &r);
 	close(fds[0]);
 	close(fds[1]);
 	assert_string_equal(r.out.data, "0 1 2 ");
