@@ -449,6 +449,10 @@ static void start(struct container *c)
 		if (!c->tries++)
 			fl_pod_event(c->pod, "Warning", "Failed", "Error: %s", err.text);
 		fl_container_wait(c, reason, err.text, CONFIG_WAIT_MS);
+		if (!c->pod->docs_stale) { // perhaps what it refers to was made meanwhile
+			c->pod->docs_stale = true;
+			c->pod->retry_at_ms = uv_now(c->pod->pods->o.loop) + CONFIG_WAIT_MS / 2;
+		}
 		slot_free(c);
 		fl_pod_kick(c->pod);
 		return;

@@ -65,7 +65,7 @@ void fl_pod_fetch(struct pod *p)
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_pod_spec spec = {0};
 
-	p->fetch_failed = false;
+	p->fetch_failed = p->docs_stale = false;
 	fl_map_deinit(&p->docs);
 	fl_arena_reset(&p->docs_arena);
 	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) == 0)
@@ -248,7 +248,7 @@ static void containers_look(struct pod *p, uint64_t *next)
 {
 	bool go = true, documents;
 
-	if (p->fetch_failed && !p->fetches) { // after a restart of the node; at first they are part of the setup
+	if ((p->fetch_failed || p->docs_stale) && !p->fetches) {
 		uint64_t now = uv_now(p->pods->o.loop);
 
 		if (now >= p->retry_at_ms) {

@@ -102,7 +102,8 @@ struct pod {
 	struct fl_arena docs_arena; // fetched ConfigMaps and Secrets
 	struct fl_map docs;         // "c/<name>", "s/<name>" -> struct fl_json
 	unsigned fetches;
-	bool fetch_failed;
+	bool fetch_failed; // the API did not answer: nothing starts before it did
+	bool docs_stale;   // one was missing: they are read again at retry_at_ms
 	bool status_busy, status_wanted, deleting;
 	uint64_t status_hash, status_first_ms, status_at_ms, delete_at_ms;
 	unsigned status_tries;

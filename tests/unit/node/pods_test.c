@@ -267,6 +267,24 @@ static void environment_files_and_init(void **state)
 	harness_free(h);
 }
 
+static void waits_for_its_config_map(void **state)
+{
+	struct harness *h = harness_new("pods-config");
+
+	fl_pods_synced(h->pods);
+	harness_set(
+	    h,
+	    POD("web-0", "u-1", "",
+		"{\"name\":\"echo\",\"image\":\"fairlead/echo\",\"envFrom\":[{\"configMapRef\":{\"name\":\"later\"}}]}",
+		""));
+	expect_status(h, "u-1", "containerStatuses.0.state.waiting.reason", "CreateContainerConfigError");
+	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.state.waiting.message"),
+			    "configmap \"later\" not found");
+	fl_map_set(&h->objects, "c/default/later", fl_strdup("{\"data\":{\"A\":\"b\"}}"));
+	expect_status(h, "u-1", "phase", "Running");
+	harness_free(h);
+}
+
 static void leaves_nothing(void **state)
 {
 	AUTO_FREE char *forward_before = run_shell("cat /proc/sys/net/ipv4/ip_forward");
@@ -303,10 +321,15 @@ static void leaves_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(runs_and_answers),           cmocka_unit_test(reach_each_other),
-	    cmocka_unit_test(restarts_with_backoff),      cmocka_unit_test(is_found_again),
-	    cmocka_unit_test(is_deleted_gracefully),      cmocka_unit_test(readiness_follows_the_probe),
-	    cmocka_unit_test(environment_files_and_init), cmocka_unit_test(leaves_nothing),
+	    cmocka_unit_test(runs_and_answers),
+	    cmocka_unit_test(reach_each_other),
+	    cmocka_unit_test(restarts_with_backoff),
+	    cmocka_unit_test(is_found_again),
+	    cmocka_unit_test(is_deleted_gracefully),
+	    cmocka_unit_test(readiness_follows_the_probe),
+	    cmocka_unit_test(environment_files_and_init),
+	    cmocka_unit_test(waits_for_its_config_map),
+	    cmocka_unit_test(leaves_nothing),
 	};
 
 	if (geteuid() != 0) {
