@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dns/server.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -56,12 +59,52 @@ bool fl_dns_server_allows(struct fl_dns_server *s, const struct fl_ip *from)
 	return false;
 }
 
+static void add_counter(struct fl_dns_msg *m, const char *name, uint64_t value)
+{
+	char text[64];
+	snprintf(text, sizeof(text), "%s=%" PRIu64, name, value);
+	fl_dns_add_txt(m, FL_DNS_ANSWER, NULL, FL_DNS_CH, 0, text);
+}
+
+// `dig CH TXT counters.fairlead`, for those whose names of others are answered, too.
+static void answer_counters(struct fl_dns_server *s, uint8_t *out)
+{
+	static const char *const names[] = {
+	    [FL_DNS_COUNT_UDP] = "udp",
+	    [FL_DNS_COUNT_TCP] = "tcp",
+	    [FL_DNS_COUNT_ANSWERED] = "answered",
+	    [FL_DNS_COUNT_FORWARDED] = "forwarded",
+	    [FL_DNS_COUNT_UNANSWERED] = "unanswered",
+	    [FL_DNS_COUNT_REFUSED] = "refused",
+	    [FL_DNS_COUNT_MALFORMED] = "malformed",
+	    [FL_DNS_COUNT_UNSENT] = "unsent",
+	    [FL_DNS_COUNT_TCP_CLOSED] = "tcp-closed",
+	};
+	static_assert(FL_COUNT(names) == FL_DNS_COUNTER_COUNT, "each counter has a name");
+	struct fl_dns_msg m;
+	fl_dns_begin(&m, out, FL_DNS_UDP_MIN, &s->x.q, s->x.question);
+	for (unsigned i = 0; i < FL_DNS_COUNTER_COUNT; i++)
+		add_counter(&m, names[i], s->count[i]);
+	add_counter(&m, "services", fl_zone_services(s->o.zone));
+	add_counter(&m, "cached", fl_forwarder_cached(s->o.forwarder));
+	add_counter(&m, "pending", fl_forwarder_pending(s->o.forwarder));
+	s->x.len = fl_dns_end(&m, FL_DNS_NOERROR, true, true);
+	s->x.rcode = FL_DNS_NOERROR;
+}
+
+static bool asks_for_counters(const struct fl_dns_query *q)
+{
+	return q->class_ == FL_DNS_CH && q->type == FL_DNS_TXT && !strcmp(q->name, "counters.fairlead");
+}
+
 enum fl_dns_verdict fl_dns_server_respond(struct fl_dns_server *s, const struct fl_ip *from, const uint8_t *in,
 					  size_t len, bool tcp, uint8_t *out)
 {
 	bool allowed = fl_dns_server_allows(s, from);
 	enum fl_dns_verdict v = fl_dns_respond(s->o.zone, s->o.is_synced(s->o.arg), allowed, in, len, tcp, &s->x, out);
 	s->count[tcp ? FL_DNS_COUNT_TCP : FL_DNS_COUNT_UDP]++;
+	if (v == FL_DNS_SEND && s->x.rcode == FL_DNS_REFUSED && allowed && asks_for_counters(&s->x.q))
+		answer_counters(s, out);
 	if (v == FL_DNS_DROP)
 		s->count[FL_DNS_COUNT_MALFORMED]++;
 	else if (v == FL_DNS_FORWARD)

@@ -454,8 +454,12 @@ static void answers_names_of_others_for_its_own(void **state)
 		assert_true(cases[i].allowed || x.rcode == FL_DNS_REFUSED);
 		len = make_query(WEB, in, sizeof(in), &a);
 		assert_int_equal(fl_dns_server_respond(s.s, &ip, in, len, false, s.s->out), FL_DNS_SEND);
+		len = make_query("counters.fairlead TXT", in, sizeof(in), &a);
+		in[len - 1] = FL_DNS_CH;
+		assert_int_equal(fl_dns_server_respond(s.s, &ip, in, len, false, s.s->out), FL_DNS_SEND);
+		assert_int_equal(s.s->x.rcode, cases[i].allowed ? FL_DNS_NOERROR : FL_DNS_REFUSED);
 	}
-	assert_int_equal(fl_dns_server_count(s.s, FL_DNS_COUNT_REFUSED), 3);
+	assert_int_equal(fl_dns_server_count(s.s, FL_DNS_COUNT_REFUSED), 6);
 	end(&s);
 }
 
@@ -540,6 +544,9 @@ static void satisfies_dig(void **state)
 	    {{"+short", "dns-version.cluster.local", "TXT"}, "\"1.1.0\"\n"},
 	    {{"+short", "out.default.svc.cluster.local"}, "www.example.com.\n192.0.2.1\n192.0.2.2\n"},
 	    {{"+short", "+dnssec", "www.example.com"}, "192.0.2.1\n192.0.2.2\n"},
+	    {{"+short", "counters.fairlead", "CH", "TXT"},
+	     "\"udp=6\"\n\"tcp=1\"\n\"answered=4\"\n\"forwarded=2\"\n\"unanswered=0\"\n\"refused=0\"\n"
+	     "\"malformed=0\"\n\"unsent=0\"\n\"tcp-closed=0\"\n\"services=3\"\n\"cached=2\"\n\"pending=0\"\n"},
 	    {{"+noall", "+comments", "+noedns", "web.default.svc.cluster.local", "AAAA"}, "status: NOERROR"},
 	    {{"+noall", "+comments", "none.default.svc.cluster.local"}, "status: NXDOMAIN"},
 	    {{"+noall", "+comments", "many.default.svc.cluster.local"}, "ANSWER: 100,"}, // comes again by TCP
