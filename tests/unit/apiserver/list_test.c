@@ -26,7 +26,7 @@ static void forget(struct api *f)
 		expect(f, 200, patch_with(f, "merge", MAPS "/c9", "{\"data\":{\"n\":\"%d\"}}", i));
 }
 
-static struct answer *list(struct api *f, int status, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static struct answer *list(struct api *f, int status, const char *format, ...)
 {
 	char path[2048];
 	va_list ap;

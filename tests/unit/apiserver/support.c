@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -138,12 +138,9 @@ static void boot(struct api *f)
 	f->s.ready = true;
 }
 
-void api_start(struct api *f, const struct api_config *c)
+static void open_bed(struct api *f, const struct api_config *c)
 {
-	static const struct api_config none;
 	const char *tmp = getenv("TMPDIR");
-	if (!c)
-		c = &none;
 	memset(f, 0, sizeof(*f));
 	make_pki();
 	snprintf(f->dir, sizeof(f->dir), "%s/fairlead-api-%d-XXXXXX", tmp ? tmp : "/tmp", (int)getpid());
@@ -160,6 +157,14 @@ void api_start(struct api *f, const struct api_config *c)
 	if (c->cidr6)
 		assert_true(fl_cidr_parse(c->cidr6, &f->opts.service_cidrs[1], false));
 	assert_true(fl_ip_parse("192.0.2.1", &f->opts.advertise_ip));
+}
+
+void api_start(struct api *f, const struct api_config *c)
+{
+	static const struct api_config none;
+	if (!c)
+		c = &none;
+	open_bed(f, c);
 	fl_api_set_service_families(AF_INET, c->cidr6 ? AF_INET6 : 0);
 	f->held = c->held;
 	f->s = (struct fl_apiserver){
@@ -169,6 +174,22 @@ void api_start(struct api *f, const struct api_config *c)
 	serve(f);
 	if (!c->held && !c->no_bootstrap)
 		boot(f);
+}
+
+void api_client_only(struct api *f)
+{
+	open_bed(f, &(struct api_config){0});
+	f->admin = new_client(f, true);
+	f->nobody = new_client(f, false);
+}
+
+const char *api_pem(const char *name)
+{
+	return !strcmp(name, "ca")           ? pki.ca.cert_pem
+	       : !strcmp(name, "server")     ? pki.server.cert_pem
+	       : !strcmp(name, "server key") ? pki.server.key_pem
+	       : !strcmp(name, "admin")      ? pki.admin.cert_pem
+					     : pki.admin.key_pem;
 }
 
 static void on_stopped(void *arg)
@@ -219,6 +240,8 @@ static void stop_all(struct api *f)
 	stop_node(f);
 	if (f->held && held.queue)
 		held_fail(-EIO, "the test is over");
+	if (!f->s.store)
+		return;
 	fl_store_close(&f->s.store);
 	assert_true(TAILQ_EMPTY(&f->s.pending));
 	fl_service_alloc_free(&f->s.alloc);
@@ -241,16 +264,9 @@ static void close_any(uv_handle_t *h, void *arg)
 		fail_msg("a handle was left open");
 }
 
-static void remove_dir(const char *dir)
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
-	DIR *d = opendir(dir);
-	for (struct dirent *e; d && (e = readdir(d));) {
-		AUTO_FREE char *path = fl_asprintf("%s/%s", dir, e->d_name);
-		unlink(path);
-	}
-	if (d)
-		closedir(d);
-	rmdir(dir);
+	return remove(path);
 }
 
 void api_end(struct api *f)
@@ -264,7 +280,7 @@ void api_end(struct api *f)
 		;
 	uv_walk(&f->loop, close_any, NULL);
 	assert_int_equal(uv_loop_close(&f->loop), 0);
-	remove_dir(f->dir);
+	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int api_setup(void **state)
@@ -363,8 +379,8 @@ struct answer *ask_as(struct api *f, const char *method, const char *path, const
 	return wait_for(f, send_one(f, f->admin, method, path, NULL, accept, NULL, 0, false));
 }
 
-static struct answer *send_v(struct api *f, const char *method, const char *path, const char *type, const char *format,
-			     va_list ap)
+__attribute__((format(printf, 5, 0))) static struct answer *send_v(struct api *f, const char *method, const char *path,
+								   const char *type, const char *format, va_list ap)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	fl_buf_vprintf(&b, format, ap);

@@ -55,6 +55,9 @@ void api_start(struct api *f, const struct api_config *c);
 void api_stop_serving(struct api *f, unsigned grace_ms); // HTTP ends, the store stays
 void api_restart(struct api *f);                         // stops all and starts again on the same directory
 void api_end(struct api *f);                             // and fails the test if anything is left
+// Directory, loop and clients alone: for a server in another process, whose address goes to f->url.
+void api_client_only(struct api *f);
+const char *api_pem(const char *name); // "ca", "server", "server key", "admin", "admin key"
 // cmocka setup and teardown with the default configuration; *state is the struct api.
 int api_setup(void **state);
 int api_teardown(void **state);
