@@ -168,7 +168,7 @@ static void logs_over_https(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(logs_over_https)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(logs_over_https, harness_teardown)};
 
 	if (geteuid() != 0) {
 		printf("SKIP: needs root\n");

@@ -166,6 +166,8 @@ static inline void harness_node_stop(struct harness *h)
 	}
 }
 
+static struct harness *harness_left; // of a test that failed half way
+
 static inline struct harness *harness_new(const char *test)
 {
 	struct harness *h = FL_NEW(struct harness);
@@ -176,6 +178,7 @@ static inline struct harness *harness_new(const char *test)
 	struct fl_err err = {0};
 
 	h->dir = fl_asprintf("/tmp/fairlead-%s-%d", test, (int)getpid());
+	harness_left = h;
 	assert_int_equal(fl_node_paths_init(&h->paths, h->dir, true, &err), 0);
 	assert_int_equal(fl_node_paths_check_boot(&h->paths, &err), 0);
 	fl_cidr_parse("10.244.0.0/24", &host.cidrs[0], false);
@@ -215,6 +218,19 @@ static inline void harness_free(struct harness *h)
 	fl_node_paths_deinit(&h->paths);
 	free(h->dir);
 	free(h);
+	harness_left = NULL;
+}
+
+// After each test: containers and files of one that failed.
+static inline int harness_teardown(void **state)
+{
+	struct fl_node_opts o = {.data_dir = harness_left ? harness_left->dir : NULL};
+	int rc = 0;
+
+	if (harness_left)
+		rc = fl_node_cleanup(&o, NULL) < 0 || fl_file_remove_all(o.data_dir, NULL) < 0;
+	harness_left = NULL;
+	return rc;
 }
 
 static inline struct fl_object *harness_object(const char *json)

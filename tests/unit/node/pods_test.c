@@ -321,15 +321,15 @@ static void leaves_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(runs_and_answers),
-	    cmocka_unit_test(reach_each_other),
-	    cmocka_unit_test(restarts_with_backoff),
-	    cmocka_unit_test(is_found_again),
-	    cmocka_unit_test(is_deleted_gracefully),
-	    cmocka_unit_test(readiness_follows_the_probe),
-	    cmocka_unit_test(environment_files_and_init),
-	    cmocka_unit_test(waits_for_its_config_map),
-	    cmocka_unit_test(leaves_nothing),
+	    cmocka_unit_test_teardown(runs_and_answers, harness_teardown),
+	    cmocka_unit_test_teardown(reach_each_other, harness_teardown),
+	    cmocka_unit_test_teardown(restarts_with_backoff, harness_teardown),
+	    cmocka_unit_test_teardown(is_found_again, harness_teardown),
+	    cmocka_unit_test_teardown(is_deleted_gracefully, harness_teardown),
+	    cmocka_unit_test_teardown(readiness_follows_the_probe, harness_teardown),
+	    cmocka_unit_test_teardown(environment_files_and_init, harness_teardown),
+	    cmocka_unit_test_teardown(waits_for_its_config_map, harness_teardown),
+	    cmocka_unit_test_teardown(leaves_nothing, harness_teardown),
 	};
 
 	if (geteuid() != 0) {
