@@ -282,7 +282,8 @@ char **fl_options_to_argv(const struct fl_options *o)
 	for (size_t i = 0; i < FL_COUNT(options); i++) {
 		const struct option *opt = &options[i];
 		AUTO(fl_buf_deinit) struct fl_buf b = {0};
-		unsigned n = opt->count_at ? *(unsigned *)at(o, opt->count_at) : 1;
+		bool listed = opt->count_at && opt->kind != PORT_RANGE;
+		unsigned n = listed ? *(unsigned *)at(o, opt->count_at) : 1;
 		char text[FL_CIDR_STRLEN];
 		switch (opt->kind) {
 		case FLAG:
