@@ -17,7 +17,7 @@ LLHTTP  ?= /usr/share/llhttp
 
 CPPFLAGS += -Isrc -D_GNU_SOURCE -I/usr/share/include $(shell pkg-config --cflags $(PKGS))
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
-           -Wformat=2 -Wundef -Wno-unused-parameter -Wno-missing-field-initializers
+           -Wformat=2 -Wundef -Wno-unused-parameter -Wno-missing-field-initializers -Wno-format-zero-length
 CFLAGS  ?= -O2 -g
 ALLC    := -std=gnu17 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -fstack-protector-strong -fPIE -MMD -MP
 LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed

@@ -92,8 +92,11 @@ static int open_http(struct run *run, const struct fl_apiserver_opts *o, struct 
 	SSL_CTX_free(tls);
 	if (rc < 0)
 		return rc;
-	struct fl_http_client_opts client = {
-	    .ca_pem = ca, .cert_pem = kubelet_cert, .key_pem = kubelet_key, .user_agent = "fairlead-apiserver"};
+	struct fl_http_client_opts client = {.ca_pem = ca,
+					     .cert_pem = kubelet_cert,
+					     .key_pem = kubelet_key,
+					     .user_agent = "fairlead-apiserver",
+					     .http1 = true};
 	return fl_http_client_new(&run->loop, &client, &run->s.kubelet, err);
 }
 

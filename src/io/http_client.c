@@ -63,7 +63,7 @@ struct fl_http_client {
 	bool freed;       // by the owner
 	unsigned handles; // open uv handles; the memory lives as long
 	char *ca_pem, *cert_pem, *key_pem, *tls_server_name, *user_agent, *authorization;
-	bool insecure;
+	bool insecure, http1;
 };
 
 struct watched_socket {
@@ -506,10 +506,10 @@ static bool set_options(struct fl_http_call *call, const struct fl_http_call_opt
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
 	SET(CURLOPT_TCP_KEEPINTVL, 15L);
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	SET(CURLOPT_HTTP_VERSION, (long)(c->http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
 	// Rather one connection with many streams than many connections. Not for plain text, where libcurl would let a
 	// second call wait for the end of the first one before it knows that the server has no HTTP/2.
-	SET(CURLOPT_PIPEWAIT, strncasecmp(o->url, "https:", 6) == 0 ? 1L : 0L);
+	SET(CURLOPT_PIPEWAIT, !c->http1 && strncasecmp(o->url, "https:", 6) == 0 ? 1L : 0L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS));
 	SET(CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
 	return ok;
@@ -608,6 +608,7 @@ int fl_http_client_new(uv_loop_t *loop, const struct fl_http_client_opts *opts, 
 	c->user_agent = fl_strdup(opts->user_agent ? opts->user_agent : "fairlead");
 	c->authorization = opts->bearer_token ? fl_asprintf("Authorization: Bearer %s", opts->bearer_token) : NULL;
 	c->insecure = opts->insecure_skip_verify;
+	c->http1 = opts->http1;
 	TAILQ_INIT(&c->calls);
 	uv_timer_init(loop, &c->timer);
 	uv_timer_init(loop, &c->stall);

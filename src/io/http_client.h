@@ -18,6 +18,7 @@ struct fl_http_client_opts {
 	const char *bearer_token;       // or NULL
 	const char *tls_server_name;    // name to verify instead of the URL's host, or NULL
 	bool insecure_skip_verify;
+	bool http1; // a connection for each call, so that one that is paused holds up no other
 	const char *user_agent;
 };
 
@@ -48,5 +49,6 @@ FL_WUR int fl_http_client_call(struct fl_http_client *c, const struct fl_http_ca
 void fl_http_call_cancel(struct fl_http_call **call); // no callback runs after this; accepts NULL inside
 // A response header of a call whose first data or end has come; NULL when absent. Valid inside the callbacks.
 const char *fl_http_call_header(const struct fl_http_call *call, const char *name);
-// Back-pressure for a streamed body: no on_data until resumed.
+// Back-pressure for a streamed body: no on_data until resumed. Over HTTP/2 the other calls of its connection stall with
+// it once its window is full (libcurl 7.88 reads no further): see fl_http_client_opts.http1.
 void fl_http_call_pause(struct fl_http_call *call, bool pause);

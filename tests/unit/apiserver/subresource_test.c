@@ -197,7 +197,8 @@ static void send_part(struct fl_http_req *r, const char *p, size_t n)
 static void test_logs(void **state)
 {
 	struct api *f = *state;
-	struct node n = {0};
+	static struct node n; // outlives the fixture, whose end closes what follows
+	n = (struct node){0};
 	make_node(f, "n1", api_start_node(f, on_node, &n));
 	place(f, "l", "n1");
 	struct answer *a = expect(f, 200, ask(f, "GET", PODS "/l/log"));
@@ -239,10 +240,11 @@ static void test_logs(void **state)
 static void test_follow(void **state)
 {
 	struct api *f = *state;
-	struct node n = {0};
+	static struct node n; // outlives the fixture, whose end closes what follows
+	n = (struct node){0};
 	make_node(f, "n1", api_start_node(f, on_node, &n));
 	place(f, "l", "n1");
-	struct answer *a = start_watch(f, f->admin, PODS "/l/log?follow=true", NULL);
+	struct answer *a = start_watch(f, f->second, PODS "/l/log?follow=true", NULL);
 	WAIT(f, n.follower);
 	send_part(n.follower, "one\n", 4);
 	WAIT(f, a->lines == 1);
@@ -254,19 +256,20 @@ static void test_follow(void **state)
 	for (int i = 0; i < 80; i++)
 		send_part(n.follower, mb, 1 << 20);
 	expect(f, 200, ask(f, "GET", "/healthz"));
+	expect(f, 200, ask(f, "GET", PODS "/l/log")); // and no other reader of that node
 	fl_http_call_pause(a->call, false);
 	WAIT(f, a->lines == 81);
 	fl_http_end(n.follower);
 	WAIT(f, a->done);
 	assert_int_equal(a->rc, 0);
 
-	a = start_watch(f, f->admin, PODS "/l/log?follow=true", NULL);
+	a = start_watch(f, f->second, PODS "/l/log?follow=true", NULL);
 	WAIT(f, n.follower);
 	cancel(a); // the reader leaves: the node is told
 	WAIT(f, !n.follower);
 	assert_true(n.follower_gone);
 
-	a = start_watch(f, f->admin, PODS "/l/log?follow=true", NULL);
+	a = start_watch(f, f->second, PODS "/l/log?follow=true", NULL);
 	WAIT(f, n.follower);
 	send_part(n.follower, "one\n", 4);
 	WAIT(f, a->lines == 1);
@@ -274,7 +277,7 @@ static void test_follow(void **state)
 	WAIT(f, a->done);
 	assert_true(a->rc < 0);
 
-	a = start_watch(f, f->admin, PODS "/l/log?follow=true", NULL);
+	a = start_watch(f, f->second, PODS "/l/log?follow=true", NULL);
 	WAIT(f, n.follower);
 	// teardown ends both while they talk
 }

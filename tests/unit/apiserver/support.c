@@ -43,13 +43,14 @@ static void watchdog_barks(uv_timer_t *t)
 	abort();
 }
 
-static struct fl_http_client *new_client(struct api *f, bool with_certificate)
+static struct fl_http_client *new_client(struct api *f, bool with_certificate, bool http1)
 {
 	struct fl_err err = {0};
 	struct fl_http_client *c = NULL;
 	struct fl_http_client_opts o = {.ca_pem = pki.ca.cert_pem,
 					.cert_pem = with_certificate ? pki.admin.cert_pem : NULL,
-					.key_pem = with_certificate ? pki.admin.key_pem : NULL};
+					.key_pem = with_certificate ? pki.admin.key_pem : NULL,
+					.http1 = http1};
 	assert_int_equal(fl_http_client_new(&f->loop, &o, &c, &err), 0);
 	return c;
 }
@@ -97,9 +98,10 @@ static void serve(struct api *f)
 {
 	f->s.http = listen_on(f, fl_router_handle, &f->s, &f->s.port);
 	snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%u", f->s.port);
-	f->s.kubelet = new_client(f, true);
-	f->admin = new_client(f, true);
-	f->nobody = new_client(f, false);
+	f->s.kubelet = new_client(f, true, true);
+	f->admin = new_client(f, true, false);
+	f->nobody = new_client(f, false, false);
+	f->second = new_client(f, true, false);
 	f->serving = true;
 }
 
@@ -179,8 +181,9 @@ void api_start(struct api *f, const struct api_config *c)
 void api_client_only(struct api *f)
 {
 	open_bed(f, &(struct api_config){0});
-	f->admin = new_client(f, true);
-	f->nobody = new_client(f, false);
+	f->admin = new_client(f, true, false);
+	f->nobody = new_client(f, false, false);
+	f->second = new_client(f, true, false);
 }
 
 const char *api_pem(const char *name)
@@ -234,6 +237,7 @@ static void stop_all(struct api *f)
 	fl_vec_deinit(&f->answers);
 	fl_http_client_free(&f->admin);
 	fl_http_client_free(&f->nobody);
+	fl_http_client_free(&f->second);
 	api_stop_serving(f, 0);
 	fl_http_server_free(&f->s.http);
 	fl_http_client_free(&f->s.kubelet);

@@ -35,8 +35,10 @@ struct api {
 	char dir[128], url[64];
 	struct fl_apiserver s;
 	struct fl_apiserver_opts opts;
-	struct fl_http_client *admin, *nobody; // with a client certificate, without
-	bool held;                             // on the held engine
+	// With a client certificate, without, and with on connections of its own: a call that is paused holds up those
+	// that share its connection.
+	struct fl_http_client *admin, *nobody, *second;
+	bool held; // on the held engine
 	bool serving;
 	struct fl_http_server *node; // api_start_node
 	bool node_serving;

@@ -23,11 +23,16 @@ static int setup(void **state)
 	return 0;
 }
 
-static struct answer *watch(struct api *f, const char *query)
+static struct answer *watch_by(struct api *f, struct fl_http_client *c, const char *query)
 {
 	char path[512];
 	snprintf(path, sizeof(path), MAPS "?watch=1%s%s", *query ? "&" : "", query);
-	return start_watch(f, f->admin, path, NULL);
+	return start_watch(f, c, path, NULL);
+}
+
+static struct answer *watch(struct api *f, const char *query)
+{
+	return watch_by(f, f->admin, query);
 }
 
 static uint64_t watchers(struct api *f)
@@ -262,7 +267,7 @@ static void test_slow_peer(void **state)
 	memset(text, 'x', SIZE);
 	text[SIZE] = 0;
 	struct answer *quick = watch(f, "resourceVersion=0");
-	struct answer *slow = watch(f, "resourceVersion=0&labelSelector=odd");
+	struct answer *slow = watch_by(f, f->second, "resourceVersion=0&labelSelector=odd");
 	WAIT(f, slow->lines == 3 && quick->lines == 3);
 	fl_http_call_pause(slow->call, true);
 	for (int i = 0; i < CHANGES; i++)
@@ -299,7 +304,7 @@ static void test_large_state(void **state)
 		    f, 201,
 		    ask_with(f, "POST", MAPS, "{\"metadata\":{\"name\":\"big%d\"},\"data\":{\"t\":\"%s\"}}", i, text));
 	struct answer *a =
-	    watch(f, "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+	    watch_by(f, f->second, "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
 	WAIT(f, a->status == 200);
 	fl_http_call_pause(a->call, true);
 	for (int i = 0; i < 50; i++) // meanwhile
@@ -311,7 +316,7 @@ static void test_large_state(void **state)
 	assert_int_equal(count_lines(a, "\"ADDED\""), 303);
 	assert_int_equal(count_lines(a, "initial-events-end"), 1); // a later bookmark may follow
 	assert_int_equal(count_lines(a, "\"meanwhile"), 50);
-	struct answer *left = watch(f, "resourceVersion=0");
+	struct answer *left = watch_by(f, f->second, "resourceVersion=0");
 	WAIT(f, left->status == 200);
 	fl_http_call_pause(left->call, true);
 	cancel(left); // with most of it unsent
