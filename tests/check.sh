@@ -60,16 +60,22 @@ part_build() {
 	step "build of the fuzz targets" make -j"$jobs" fuzz-bins
 }
 
+# programs PREFIX DIRECTORY: its test programs, one for each CPU at a time; the lines of one stay together.
+programs() {
+	export -f run_tap
+	# shellcheck disable=SC2016 # the inner shell expands it
+	printf '%s\0' "$2"/*/*_test | xargs -0 -n 1 -P "$jobs" bash -c \
+		'out=$(run_tap 300 "$1${3#"$2"/}" "$3"); exec 9<"$2"; flock 9; printf "%s\n" "$out"' run "$1" "$2"
+}
+
 part_unit() {
-	local t
 	make -j"$jobs" unit-bins >/dev/null || echo "not ok unit tests do not build"
-	for t in build/tests/unit/*/*_test; do run_tap 300 "${t#build/tests/unit/}" "$t"; done
+	programs "" build/tests/unit
 }
 
 part_san() {
-	local t
 	make -j"$jobs" SAN=1 unit-bins >/dev/null || echo "not ok unit tests do not build with sanitizers"
-	for t in build/san/tests/unit/*/*_test; do run_tap 300 "san ${t#build/san/tests/unit/}" "$t"; done
+	programs "san " build/san/tests/unit
 }
 
 part_fuzz() {
