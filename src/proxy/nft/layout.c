@@ -267,8 +267,8 @@ struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 	struct nft_batch frame, rules;
 	struct nft_version v;
 
-	nft_batch_init(&frame, NULL);
-	nft_batch_init(&rules, NULL);
+	nft_batch_init(&frame, NULL, NFT_TABLE);
+	nft_batch_init(&rules, NULL, NFT_TABLE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct fl_proxy_endpoint e[2] = {{.port = 1}, {.port = 2}};
 		struct fl_cidr range = {.ip = {.family = 0}, .bits = 8};

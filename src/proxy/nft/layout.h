@@ -6,8 +6,10 @@
 // over ours.
 #pragma once
 
+#include "io/nft.h"
 #include "proxy/backend.h"
-#include "proxy/nft/msg.h"
+
+#define NFT_TABLE "fairlead"
 
 enum nft_set_id {
 	NFT_FRONTENDS,       // address . protocol . port : chain

@@ -535,8 +535,8 @@ static int commit(struct round *r, struct fl_err *err)
 	recycle(r);
 	put_aside(r);
 	bool has_elements = r->adds.n || r->dels.n;
-	nft_batch_init(&rules, r->b->nl);
-	nft_batch_init(&elements, r->b->nl);
+	nft_batch_init(&rules, r->b->nl, NFT_TABLE);
+	nft_batch_init(&elements, r->b->nl, NFT_TABLE);
 	if (has_rules)
 		write_rules(r, &rules);
 	if (r->how == MAKE_TABLES) // no rules without elements, so one transaction; no packet has seen these tables yet
@@ -623,7 +623,7 @@ static int nft_tidy(struct fl_proxy_backend *b, struct fl_err *err)
 	}
 	if (n == 0)
 		return b->garbage.n > 0;
-	nft_batch_init(&batch, b->nl);
+	nft_batch_init(&batch, b->nl, NFT_TABLE);
 	write_elems(&batch, NFT_MSG_DELSETELEM, elems, n_elems, &a);
 	for (unsigned kind = CHAIN; kind <= SET; kind++) { // chains use sets; guards lead to other chains
 		for (size_t i = 0; kind == CHAIN && i < n; i++) {
@@ -735,7 +735,7 @@ static int nft_cleanup(struct fl_err *err)
 
 	if (rc < 0)
 		return rc;
-	nft_batch_init(&batch, nl);
+	nft_batch_init(&batch, nl, NFT_TABLE);
 	for (unsigned is6 = 0; is6 < 2; is6++) {
 		struct nft_table_info table;
 

@@ -435,7 +435,7 @@ void nft_layout_frame(struct nft_batch *b)
 	for (unsigned i = 0; i < FL_COUNT(plain_chains); i++)
 		nft_chain(b, NFT_MSG_NEWCHAIN, plain_chains[i]);
 	for (unsigned i = 0; i < FL_COUNT(hooks); i++)
-		nft_base_chain(b, hooks[i].name, hooks[i].hook, hooks[i].priority);
+		nft_base_chain(b, hooks[i].name, "nat", hooks[i].hook, hooks[i].priority);
 }
 
 void nft_layout_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, bool rewrite)

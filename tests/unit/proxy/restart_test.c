@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "proxy/host.h"
-#include "proxy/nft/msg.h"
+#include "proxy/nft/layout.h"
 #include "proxy/nft/read.h"
 
 #define HTTP_PORTS "[{name: http, port: 8080, protocol: TCP}]"
@@ -359,7 +359,7 @@ static void cleanup_leaves_strangers_alone(void **state)
 	    .run_dir = run_dir, .service_cidrs = {cfg.service_cidrs[0], cfg.service_cidrs[1]}, .n_service_cidrs = 2};
 	write_sysctl("net/ipv4/ip_forward", "0");
 	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
-	nft_batch_init(&b, nl);
+	nft_batch_init(&b, nl, NFT_TABLE);
 	b.family = NFPROTO_IPV4;
 	put_message(&b, NFT_MSG_NEWTABLE, "bystander", NULL);
 	put_message(&b, NFT_MSG_NEWCHAIN, "bystander", "mine");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/nft/msg.h"
+#include "io/nft.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -53,9 +53,9 @@ void nft_msg_begin(struct nft_batch *b, uint16_t type, uint16_t flags)
 	begin_message(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, b->family, 0);
 }
 
-void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl)
+void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl, const char *table)
 {
-	*b = (struct nft_batch){.nl = nl};
+	*b = (struct nft_batch){.nl = nl, .table = table};
 	begin_message(b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
 	nft_msg_end(b);
 }
@@ -206,30 +206,30 @@ static void attr_comment(struct nft_batch *b, uint16_t type, const char *comment
 void nft_table(struct nft_batch *b, uint16_t msg_type, const char *comment)
 {
 	nft_msg_begin(b, msg_type, msg_type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
-	nft_attr_str(b, NFTA_TABLE_NAME, NFT_TABLE);
+	nft_attr_str(b, NFTA_TABLE_NAME, b->table);
 	if (comment)
 		attr_comment(b, NFTA_TABLE_USERDATA, comment);
 	nft_msg_end(b);
 }
 
-void nft_base_chain(struct nft_batch *b, const char *name, uint32_t hook, int32_t priority)
+void nft_base_chain(struct nft_batch *b, const char *name, const char *type, uint32_t hook, int32_t priority)
 {
 	nft_msg_begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-	nft_attr_str(b, NFTA_CHAIN_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_CHAIN_TABLE, b->table);
 	nft_attr_str(b, NFTA_CHAIN_NAME, name);
 	size_t nest = nft_nest(b, NFTA_CHAIN_HOOK);
 	nft_attr_u32(b, NFTA_HOOK_HOOKNUM, hook);
 	nft_attr_u32(b, NFTA_HOOK_PRIORITY, (uint32_t)priority);
 	nft_nest_end(b, nest);
 	nft_attr_u32(b, NFTA_CHAIN_POLICY, NF_ACCEPT);
-	nft_attr_str(b, NFTA_CHAIN_TYPE, "nat");
+	nft_attr_str(b, NFTA_CHAIN_TYPE, type);
 	nft_msg_end(b);
 }
 
 void nft_chain(struct nft_batch *b, uint16_t msg_type, const char *name)
 {
 	nft_msg_begin(b, msg_type, msg_type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0);
-	nft_attr_str(b, NFTA_CHAIN_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_CHAIN_TABLE, b->table);
 	nft_attr_str(b, NFTA_CHAIN_NAME, name);
 	nft_msg_end(b);
 }
@@ -237,7 +237,7 @@ void nft_chain(struct nft_batch *b, uint16_t msg_type, const char *name)
 void nft_flush_chain(struct nft_batch *b, const char *name)
 {
 	nft_msg_begin(b, NFT_MSG_DELRULE, 0);
-	nft_attr_str(b, NFTA_RULE_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_RULE_TABLE, b->table);
 	nft_attr_str(b, NFTA_RULE_CHAIN, name);
 	nft_msg_end(b);
 }
@@ -245,7 +245,7 @@ void nft_flush_chain(struct nft_batch *b, const char *name)
 void nft_counter(struct nft_batch *b, const char *name)
 {
 	nft_msg_begin(b, NFT_MSG_NEWOBJ, NLM_F_CREATE);
-	nft_attr_str(b, NFTA_OBJ_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_OBJ_TABLE, b->table);
 	nft_attr_str(b, NFTA_OBJ_NAME, name);
 	nft_attr_u32(b, NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	nft_nest_end(b, nft_nest(b, NFTA_OBJ_DATA));
@@ -255,7 +255,7 @@ void nft_counter(struct nft_batch *b, const char *name)
 void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id)
 {
 	nft_msg_begin(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-	nft_attr_str(b, NFTA_SET_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_SET_TABLE, b->table);
 	nft_attr_str(b, NFTA_SET_NAME, def->name);
 	nft_attr_u32(b, NFTA_SET_FLAGS, def->flags);
 	nft_attr_u32(b, NFTA_SET_KEY_TYPE, def->key_type);
@@ -277,7 +277,7 @@ void nft_set(struct nft_batch *b, const struct nft_set_def *def, uint32_t id)
 void nft_del_set(struct nft_batch *b, const char *name)
 {
 	nft_msg_begin(b, NFT_MSG_DELSET, 0);
-	nft_attr_str(b, NFTA_SET_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_SET_TABLE, b->table);
 	nft_attr_str(b, NFTA_SET_NAME, name);
 	nft_msg_end(b);
 }
@@ -302,7 +302,7 @@ void nft_elems(struct nft_batch *b, uint16_t msg_type, const char *set, const st
 
 	for (size_t i = 0; i < n;) {
 		nft_msg_begin(b, msg_type, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
-		nft_attr_str(b, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
+		nft_attr_str(b, NFTA_SET_ELEM_LIST_TABLE, b->table);
 		nft_attr_str(b, NFTA_SET_ELEM_LIST_SET, set);
 		size_t nest = nft_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
 		while (i < n && b->buf.len - nest < ELEMS_BYTES)
@@ -317,7 +317,7 @@ void nft_elems(struct nft_batch *b, uint16_t msg_type, const char *set, const st
 void nft_rule(struct nft_batch *b, const char *chain)
 {
 	nft_msg_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-	nft_attr_str(b, NFTA_RULE_TABLE, NFT_TABLE);
+	nft_attr_str(b, NFTA_RULE_TABLE, b->table);
 	nft_attr_str(b, NFTA_RULE_CHAIN, chain);
 	b->rule_exprs = nft_nest(b, NFTA_RULE_EXPRESSIONS);
 }

@@ -4,6 +4,7 @@
 //
 //   nft_batch_init -> nft_table / nft_chain / nft_rule ... nft_rule_end / nft_elems ... -> nft_batch_send
 //
+// All names are of one table, which the batch knows; each component that has rules has a table of its own.
 // Registers are the 32-bit ones, by number: R(0) .. R(15). A value of n bytes fills the next (n + 3) / 4 of them.
 #pragma once
 
@@ -17,7 +18,6 @@
 #include <linux/netfilter.h> // after <netinet/in.h>, or the two define the same things twice
 #include <linux/netfilter/nf_tables.h>
 
-#define NFT_TABLE    "fairlead"
 #define NFT_MAX_NAME 80 // of our chains and sets, NUL included
 #define R(n)         ((uint32_t)(NFT_REG32_00 + (n)))
 
@@ -26,10 +26,11 @@ struct nft_batch {
 	struct fl_netlink *nl; // gives sequence numbers; NULL leaves them 0 (for hashing what would be sent)
 	size_t msg;            // offset of the message that is being built
 	size_t rule_exprs;     // offset of its open list of expressions
-	uint8_t family;        // NFPROTO_IPV4 or _IPV6: the table that messages are about; set it before each group
+	const char *table;     // borrowed; messages are about this one
+	uint8_t family;        // of the table: NFPROTO_IPV4, _IPV6, _INET; set it before each group
 };
 
-void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl);
+void nft_batch_init(struct nft_batch *b, struct fl_netlink *nl, const char *table);
 void nft_batch_deinit(struct nft_batch *b);
 // Ends the transaction and sends it. The error names the message that the kernel refused.
 FL_WUR int nft_batch_send(struct nft_batch *b, struct fl_err *err);
@@ -43,9 +44,10 @@ void nft_attr_u32(struct nft_batch *b, uint16_t type, uint32_t host_order); // g
 size_t nft_nest(struct nft_batch *b, uint16_t type);
 void nft_nest_end(struct nft_batch *b, size_t nest);
 
-// ---- objects of our table
+// ---- objects of the table
 void nft_table(struct nft_batch *b, uint16_t msg_type, const char *comment); // comment: only for NEWTABLE, may be NULL
-void nft_base_chain(struct nft_batch *b, const char *name, uint32_t hook, int32_t priority);
+// type: "nat", "filter", "route". Policy accept.
+void nft_base_chain(struct nft_batch *b, const char *name, const char *type, uint32_t hook, int32_t priority);
 void nft_chain(struct nft_batch *b, uint16_t msg_type, const char *name);
 void nft_flush_chain(struct nft_batch *b, const char *name); // deletes its rules
 void nft_counter(struct nft_batch *b, const char *name);
