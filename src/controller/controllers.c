@@ -10,10 +10,12 @@
 #include "controller/endpoints/endpoints.h"
 #include "controller/garbage/garbage.h"
 #include "controller/hub.h"
+#include "controller/mirror/mirror.h"
 #include "controller/namespace/namespace.h"
 #include "controller/node/node.h"
 #include "controller/replicaset/replicaset.h"
 #include "controller/scheduler/scheduler.h"
+#include "controller/serviceaccount/serviceaccount.h"
 
 struct role {
 	uv_loop_t loop;
@@ -22,12 +24,14 @@ struct role {
 	struct fl_hub *hub;
 	struct fl_discovery *discovery;
 	struct fl_endpoints_controller *endpoints;
+	struct fl_mirror_controller *mirror;
 	struct fl_deployment_controller *deployments;
 	struct fl_replicaset_controller *replicasets;
 	struct fl_scheduler *scheduler;
 	struct fl_namespace_controller *namespaces;
 	struct fl_garbage *garbage;
 	struct fl_node_controller *nodes;
+	struct fl_serviceaccount_controller *accounts;
 };
 
 static void on_signal(uv_signal_t *s, int number)
@@ -51,9 +55,11 @@ static int start(struct role *r, const struct fl_controllers_opts *opts, struct 
 		return rc;
 	r->hub = fl_hub_new(r->client);
 	r->endpoints = fl_endpoints_controller_new(r->hub);
+	r->mirror = fl_mirror_controller_new(r->hub);
 	r->deployments = fl_deployment_controller_new(r->hub);
 	r->replicasets = fl_replicaset_controller_new(r->hub);
 	r->scheduler = fl_scheduler_new(r->hub);
+	r->accounts = fl_serviceaccount_controller_new(r->hub, cfg.ca_pem);
 	r->discovery = fl_discovery_new(r->client);
 	r->namespaces = fl_namespace_controller_new(r->hub, r->discovery);
 	r->garbage = fl_garbage_new(r->hub, r->discovery);
@@ -69,9 +75,11 @@ static void stop(struct role *r)
 	fl_node_controller_free(&r->nodes);
 	fl_namespace_controller_free(&r->namespaces);
 	fl_discovery_free(&r->discovery);
+	fl_serviceaccount_controller_free(&r->accounts);
 	fl_scheduler_free(&r->scheduler);
 	fl_replicaset_controller_free(&r->replicasets);
 	fl_deployment_controller_free(&r->deployments);
+	fl_mirror_controller_free(&r->mirror);
 	fl_endpoints_controller_free(&r->endpoints);
 	fl_client_free(&r->client);
 	uv_close((uv_handle_t *)&r->term, NULL);

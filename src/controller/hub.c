@@ -45,7 +45,7 @@ struct fl_hub {
 
 static const struct {
 	const struct fl_gvr *gvr;
-	const char *ns;
+	const char *ns, *fields;
 } kinds[] = {
     [FL_HUB_NAMESPACES] = {&fl_gvr_namespaces},
     [FL_HUB_NODES] = {&fl_gvr_nodes},
@@ -55,7 +55,10 @@ static const struct {
     [FL_HUB_ENDPOINTSLICES] = {&fl_gvr_endpointslices},
     [FL_HUB_DEPLOYMENTS] = {&fl_gvr_deployments},
     [FL_HUB_REPLICASETS] = {&fl_gvr_replicasets},
+    [FL_HUB_REPLICATIONCONTROLLERS] = {&fl_gvr_replicationcontrollers},
     [FL_HUB_LEASES] = {&fl_gvr_leases, "kube-node-lease"},
+    [FL_HUB_ACCOUNTS] = {&fl_gvr_serviceaccounts, NULL, "metadata.name=default"},
+    [FL_HUB_CERTIFICATES] = {&fl_gvr_configmaps, NULL, "metadata.name=kube-root-ca.crt"},
 };
 _Static_assert(FL_COUNT(kinds) == FL_HUB_KIND_COUNT, "a resource for each kind");
 
@@ -94,6 +97,7 @@ int fl_hub_start(struct fl_hub *h, struct fl_err *err)
 		struct fl_informer_opts opts = {
 		    .gvr = kinds[k].gvr,
 		    .ns = kinds[k].ns,
+		    .field_selector = kinds[k].fields,
 		    .on_change = on_change,
 		    .on_synced = on_synced,
 		    .arg = &h->feeds[k],
@@ -183,6 +187,11 @@ const struct fl_gvr *fl_hub_gvr(enum fl_hub_kind kind)
 	return kinds[kind].gvr;
 }
 
+bool fl_hub_is_part(enum fl_hub_kind kind)
+{
+	return kinds[kind].ns || kinds[kind].fields;
+}
+
 static bool same_resource(const struct fl_gvr *a, const struct fl_gvr *b)
 {
 	return a == b || (!strcmp(a->plural, b->plural) && !strcmp(a->group, b->group));
@@ -191,7 +200,7 @@ static bool same_resource(const struct fl_gvr *a, const struct fl_gvr *b)
 struct fl_informer *fl_hub_informer_of(const struct fl_hub *h, const struct fl_gvr *gvr)
 {
 	for (int k = 0; k < FL_HUB_KIND_COUNT; k++)
-		if (!kinds[k].ns && same_resource(kinds[k].gvr, gvr))
+		if (!fl_hub_is_part(k) && same_resource(kinds[k].gvr, gvr))
 			return h->feeds[k].informer;
 	for (size_t i = 0; i < h->extras.n; i++)
 		if (same_resource(h->extras.v[i].gvr, gvr))

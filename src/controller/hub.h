@@ -21,7 +21,11 @@ enum fl_hub_kind {
 	FL_HUB_ENDPOINTSLICES,
 	FL_HUB_DEPLOYMENTS,
 	FL_HUB_REPLICASETS,
-	FL_HUB_LEASES, // of nodes: namespace kube-node-lease
+	FL_HUB_REPLICATIONCONTROLLERS,
+	// Parts of their kinds. What is written to them comes into these caches with the watch, not with the answer.
+	FL_HUB_LEASES,       // of nodes: namespace kube-node-lease
+	FL_HUB_ACCOUNTS,     // ServiceAccounts named "default"
+	FL_HUB_CERTIFICATES, // ConfigMaps named "kube-root-ca.crt"
 	FL_HUB_KIND_COUNT,
 };
 
@@ -45,6 +49,7 @@ uv_loop_t *fl_hub_loop(const struct fl_hub *h);
 bool fl_hub_synced(const struct fl_hub *h);
 struct fl_informer *fl_hub_informer(const struct fl_hub *h, enum fl_hub_kind kind);
 const struct fl_gvr *fl_hub_gvr(enum fl_hub_kind kind);
+bool fl_hub_is_part(enum fl_hub_kind kind); // not all objects of the kind
 // The informer of a resource that is one of the kinds above, or was given to fl_hub_add_informer; else NULL.
 struct fl_informer *fl_hub_informer_of(const struct fl_hub *h, const struct fl_gvr *gvr);
 // Lets writes find an informer that a controller owns itself. `gvr` and `i` outlive the hub.

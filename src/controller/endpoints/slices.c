@@ -47,8 +47,7 @@ static int compare_text(const void *x, const void *y)
 	return strcmp(*(const char *const *)x, *(const char *const *)y);
 }
 
-// Equal for two lists of the same ports in any order.
-static const char *ports_key(struct fl_arena *a, const struct fl_json *ports)
+const char *fl_slices_ports_key(struct fl_arena *a, const struct fl_json *ports)
 {
 	size_t n = 0;
 	const char **one = fl_arena_alloc(a, (fl_json_count(ports) + 1) * sizeof(*one));
@@ -118,7 +117,7 @@ static struct fl_json *make_endpoint(struct planner *pl, const struct fl_podview
 
 static struct group *group_for(struct planner *pl, struct fl_json *ports)
 {
-	const char *key = ports_key(pl->a, ports);
+	const char *key = fl_slices_ports_key(pl->a, ports);
 	for (size_t i = 0; i < pl->groups.n; i++)
 		if (!strcmp(pl->groups.v[i].key, key))
 			return &pl->groups.v[i];
@@ -269,7 +268,7 @@ static void place_group(struct planner *pl, struct group *g)
 		fl_map_set(&by_id, g->endpoints.v[i].id, (void *)(uintptr_t)(i + 1));
 	for (size_t i = 0; i < pl->slices.n; i++) {
 		struct slice *s = pl->slices.v[i];
-		if (s->taken || strcmp(ports_key(pl->a, fl_json_get(s->old, "ports")), g->key) != 0)
+		if (s->taken || strcmp(fl_slices_ports_key(pl->a, fl_json_get(s->old, "ports")), g->key) != 0)
 			continue;
 		s->taken = true;
 		keep_wanted(pl, s, g, &by_id);

@@ -20,6 +20,8 @@ struct fl_slice_step {
 
 typedef FL_VEC(struct fl_slice_step) fl_slice_plan; // free with fl_vec_deinit
 
+// Equal for two lists of the same ports in any order.
+const char *fl_slices_ports_key(struct fl_arena *a, const struct fl_json *ports);
 // Desired slices as steps from `existing` (trees; those of this Service that we manage). No step for a slice that is
 // right already. Never changes its inputs. *ret_missing_node: a pod was left out because its Node is not there.
 void fl_slices_plan(struct fl_arena *a, const struct fl_members_in *in, const struct fl_json *const *existing,

@@ -546,7 +546,7 @@ struct fl_garbage *fl_garbage_new(struct fl_hub *h, struct fl_discovery *d)
 	g->queue = fl_hub_queue(h, CONCURRENCY, work, g);
 	fl_hub_hold(h, g->queue); // until the own informers are filled as well
 	for (int k = 0; k < FL_HUB_KIND_COUNT; k++)
-		if (k != FL_HUB_LEASES) // the hub has the nodes' alone
+		if (!fl_hub_is_part(k))
 			fl_hub_listen(h, k, on_change, add_feed(g, fl_hub_gvr(k)));
 	fl_hub_on_synced(h, on_hub_synced, g);
 	g->timer = FL_NEW(uv_timer_t);

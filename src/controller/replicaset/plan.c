@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/replicaset/plan.h"
 
-#include "api/selector.h"
 #include "base/clock.h"
 #include "controller/meta.h"
 
 #define COST_ANNOTATION "controller.kubernetes.io/pod-deletion-cost"
+
+const struct fl_rs_kind fl_rs_replicaset = {
+    .api_version = "apps/v1",
+    .kind = "ReplicaSet",
+    .tells_terminating = true,
+};
+const struct fl_rs_kind fl_rs_replicationcontroller = {
+    .api_version = "v1",
+    .kind = "ReplicationController",
+    .plain_selector = true,
+};
 
 struct candidate { // for removal
 	const struct fl_podview *p;
@@ -129,10 +139,22 @@ static void put_status(struct fl_arena *a, const struct fl_rs_in *in, const size
 	set_count(a, s, "fullyLabeledReplicas", labelled);
 	set_count(a, s, "readyReplicas", ready);
 	set_count(a, s, "availableReplicas", available);
-	fl_json_set_int(a, s, "terminatingReplicas", (int64_t)terminating);
+	if (in->kind->tells_terminating)
+		fl_json_set_int(a, s, "terminatingReplicas", (int64_t)terminating);
 	fl_json_set_int(a, s, "observedGeneration", fl_json_int(fl_json_get(in->rs, "metadata"), "generation", 0));
 	put_failure(a, in, s, (int64_t)n_active - wanted);
 	ret->status = s;
+}
+
+struct fl_selector *fl_rs_selector(struct fl_arena *a, const struct fl_rs_kind *kind, const struct fl_json *rs)
+{
+	struct fl_selector *s = NULL;
+	const struct fl_json *tree = fl_json_path(rs, "spec", "selector", NULL);
+	if (kind->plain_selector)
+		return fl_json_count(tree) ? fl_label_selector_from_map(a, tree) : NULL;
+	if (fl_label_selector_from_json(a, tree, &s, NULL) < 0)
+		return NULL;
+	return fl_selector_is_everything(s) ? NULL : s;
 }
 
 void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs_plan *ret)
@@ -140,19 +162,16 @@ void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs
 	const char *uid = fl_json_str_or(fl_json_get(in->rs, "metadata"), "uid", "");
 	int64_t wanted = fl_json_int(fl_json_get(in->rs, "spec"), "replicas", 1);
 	bool deleting = fl_meta_deleting(in->rs);
-	struct fl_selector *selector;
+	struct fl_selector *selector = fl_rs_selector(a, in->kind, in->rs);
 	size_t *active = fl_arena_alloc(a, (in->n_pods + 1) * sizeof(*active)), n_active = 0, terminating = 0;
-	bool usable =
-	    fl_label_selector_from_json(a, fl_json_path(in->rs, "spec", "selector", NULL), &selector, NULL) == 0 &&
-	    !fl_selector_is_everything(selector);
 	*ret = (struct fl_rs_plan){0};
 	for (size_t i = 0; i < in->n_pods; i++) {
 		const struct fl_podview *p = &in->pods[i];
 		bool mine = fl_meta_controlled_by(p->tree, uid);
 		bool matches =
-		    usable && fl_selector_matches(selector, fl_json_path(p->tree, "metadata", "labels", NULL));
+		    selector && fl_selector_matches(selector, fl_json_path(p->tree, "metadata", "labels", NULL));
 		if (mine && !matches) {
-			if (!deleting && usable)
+			if (!deleting && selector)
 				fl_vec_push(&ret->release, i);
 			continue;
 		}
@@ -166,7 +185,7 @@ void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs
 			active[n_active++] = i;
 	}
 	put_status(a, in, active, n_active, terminating, wanted, ret);
-	if (deleting || !usable)
+	if (deleting || !selector)
 		return;
 	int64_t missing = wanted - (int64_t)n_active;
 	if (missing > 0)
@@ -182,7 +201,7 @@ void fl_rs_plan_deinit(struct fl_rs_plan *p)
 	fl_vec_deinit(&p->remove);
 }
 
-struct fl_json *fl_rs_new_pod(struct fl_arena *a, const struct fl_json *rs)
+struct fl_json *fl_rs_new_pod(struct fl_arena *a, const struct fl_rs_kind *kind, const struct fl_json *rs)
 {
 	static const char *const copied[] = {"labels", "annotations", "finalizers"};
 	const struct fl_json *meta = fl_json_get(rs, "metadata"),
@@ -199,7 +218,8 @@ struct fl_json *fl_rs_new_pod(struct fl_arena *a, const struct fl_json *rs)
 		if (fl_json_count(v))
 			fl_json_set(a, m, copied[i], fl_json_clone(a, v));
 	}
-	fl_json_append(fl_json_set_array(a, m, "ownerReferences"), fl_meta_owner_ref(a, rs, "apps/v1", "ReplicaSet"));
+	fl_json_append(fl_json_set_array(a, m, "ownerReferences"),
+		       fl_meta_owner_ref(a, rs, kind->api_version, kind->kind));
 	fl_json_set(a, o, "spec", fl_json_clone(a, fl_json_get(template, "spec")));
 	return o;
 }

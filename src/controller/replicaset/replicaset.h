@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Controller: keeps as many pods as each ReplicaSet asks for.
+// Controller: keeps as many pods as each ReplicaSet and each ReplicationController asks for. One engine, two kinds.
 #pragma once
 
 #include "controller/hub.h"

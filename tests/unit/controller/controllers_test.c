@@ -24,9 +24,9 @@ static char *kubeconfig, *port_file;
 static uint16_t port;
 static pid_t apiserver, controllers;
 static uv_loop_t loop;
-static uv_timer_t watchdog;
+static uv_timer_t watchdog, heartbeat;
 static struct fl_client *client;
-static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *namespaces, *nodes;
+static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *namespaces, *nodes, *accounts, *maps, *rcs;
 static bool node_works = true;
 static unsigned next_ip = 1;
 
@@ -199,6 +199,16 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	}
 }
 
+// The node is alive for as long as its Lease is renewed: on a slow machine these tests take longer than its grace.
+static void beat(uv_timer_t *t)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	char time[FL_TIME_STRLEN];
+	fl_client_patch(client, &fl_gvr_leases, "kube-node-lease", "n1", NULL, FL_PATCH_MERGE,
+			yaml(&a, "{spec: {renewTime: '%s'}}", fl_time_format_micro(fl_real_ns(), time)), ignore, NULL,
+			NULL);
+}
+
 static struct fl_informer *watch(const struct fl_gvr *gvr,
 				 void (*fn)(void *, const struct fl_object *, const struct fl_object *))
 {
@@ -346,6 +356,9 @@ static void pods_wait_for_a_node(void **state)
 	create(&fl_gvr_nodes, NULL,
 	       "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {conditions: [{type: Ready, status: "
 	       "'True'}]}}");
+	create(&fl_gvr_leases, "kube-node-lease",
+	       "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: n1}}");
+	uv_timer_start(&heartbeat, beat, 0, 5000);
 	wait_for(rolled_out("default", "web", 3));
 	wait_for(tally("default", "web").ready == 3 && addresses("default", "web") == 3);
 	assert_int_equal(how_many(pods, "default"), 3);
@@ -400,6 +413,82 @@ static void deletes_in_the_foreground(void **state)
 	wait_for(!tally("default", "web").slices && !fl_informer_find(endpoints, "default", "web"));
 }
 
+static bool has_certificate(const char *ns)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(maps, ns, "kube-root-ca.crt");
+	const struct fl_json *data = o ? fl_json_get(fl_object_tree(o, &a), "data") : NULL;
+	return fl_json_count(data) == 1 &&
+	       fl_starts_with(fl_json_str_or(data, "ca.crt", ""), "-----BEGIN CERTIFICATE-----");
+}
+
+static void furnishes_namespaces(void **state)
+{
+	wait_for(fl_informer_find(accounts, "kube-system", "default") && has_certificate("kube-system"));
+	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: new}}");
+	wait_for(fl_informer_find(accounts, "new", "default") && has_certificate("new"));
+	AUTO_FREE char *uid = fl_strdup(fl_informer_find(accounts, "new", "default")->uid);
+	delete (&fl_gvr_serviceaccounts, "new", "default", NULL);
+	const struct fl_object *o;
+	wait_for((o = fl_informer_find(accounts, "new", "default")) && strcmp(o->uid, uid) != 0);
+	delete (&fl_gvr_configmaps, "new", "kube-root-ca.crt", NULL);
+	wait_for(has_certificate("new"));
+	patch(&fl_gvr_configmaps, "new", "kube-root-ca.crt", "{data: {ca.crt: forged, more: x}}");
+	wait_for(has_certificate("new"));
+	delete (&fl_gvr_namespaces, NULL, "new", NULL);
+	wait_for(!fl_informer_find(namespaces, "", "new"));
+}
+
+static int64_t rc_count(const char *name, const char *key)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(rcs, "default", name);
+	return o ? fl_json_int(fl_json_get(fl_object_tree(o, &a), "status"), key, 0) : -1;
+}
+
+static void replicates(void **state)
+{
+	create(&fl_gvr_pods, "default",
+	       "{apiVersion: v1, kind: Pod, metadata: {name: stray, labels: {app: rc}}, spec: {containers: [{name: c, "
+	       "image: "
+	       "one}]}}");
+	create(&fl_gvr_replicationcontrollers, "default",
+	       "{apiVersion: v1, kind: ReplicationController, metadata: {name: rc}, spec: {replicas: 3, template: "
+	       "{metadata: "
+	       "{labels: {app: rc}}, spec: {containers: [{name: c, image: one}]}}}}");
+	wait_for(rc_count("rc", "availableReplicas") == 3);
+	assert_int_equal(how_many(pods, "default"), 3);
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *ref = fl_meta_controller(fl_object_tree(fl_informer_find(pods, "default", "stray"), &a));
+	assert_string_equal(fl_json_str_or(ref, "kind", ""), "ReplicationController");
+	patch(&fl_gvr_replicationcontrollers, "default", "rc", "{spec: {replicas: 1}}");
+	wait_for(rc_count("rc", "replicas") == 1 && how_many(pods, "default") == 1);
+	delete (&fl_gvr_replicationcontrollers, "default", "rc", "Background");
+	wait_for(!how_many(pods, "default"));
+}
+
+static void mirrors_endpoints_made_by_hand(void **state)
+{
+	create(&fl_gvr_endpoints, "default",
+	       "{apiVersion: v1, kind: Endpoints, metadata: {name: hand}, subsets: [{addresses: [{ip: 198.51.100.5}], "
+	       "ports: "
+	       "[{port: 80}]}]}");
+	create(&fl_gvr_services, "default",
+	       "{apiVersion: v1, kind: Service, metadata: {name: hand}, spec: {ports: [{port: 80}]}}");
+	wait_for(tally("default", "hand").slices == 1 && tally("default", "hand").ready == 1);
+	patch(&fl_gvr_endpoints, "default", "hand",
+	      "{subsets: [{addresses: [{ip: 198.51.100.5}, {ip: 198.51.100.6}], ports: [{port: 80}]}]}");
+	wait_for(tally("default", "hand").ready == 2);
+	patch(&fl_gvr_endpoints, "default", "hand",
+	      "{metadata: {labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}}");
+	wait_for(!tally("default", "hand").slices);
+	patch(&fl_gvr_endpoints, "default", "hand",
+	      "{metadata: {labels: {endpointslice.kubernetes.io/skip-mirror: null}}}");
+	wait_for(tally("default", "hand").ready == 2);
+	delete (&fl_gvr_services, "default", "hand", NULL);
+	wait_for(!tally("default", "hand").slices && !fl_informer_find(endpoints, "default", "hand"));
+}
+
 static void empties_a_namespace(void **state)
 {
 	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: team}}");
@@ -416,6 +505,7 @@ static int start(void **state)
 	assert_non_null(mkdtemp(folder));
 	uv_loop_init(&loop);
 	uv_timer_init(&loop, &watchdog);
+	uv_timer_init(&loop, &heartbeat);
 	uv_timer_start(&watchdog, watchdog_barks, 120000, 0);
 	kubeconfig = path_of("kubeconfig");
 	port_file = path_of("port");
@@ -439,16 +529,21 @@ static int start(void **state)
 	endpoints = watch(&fl_gvr_endpoints, NULL);
 	namespaces = watch(&fl_gvr_namespaces, NULL);
 	nodes = watch(&fl_gvr_nodes, NULL);
+	accounts = watch(&fl_gvr_serviceaccounts, NULL);
+	maps = watch(&fl_gvr_configmaps, NULL);
+	rcs = watch(&fl_gvr_replicationcontrollers, NULL);
 	return 0;
 }
 
 static int stop(void **state)
 {
-	struct fl_informer **all[] = {&pods, &deployments, &sets, &slices, &endpoints, &namespaces, &nodes};
+	struct fl_informer **all[] = {&pods,       &deployments, &sets,     &slices, &endpoints,
+				      &namespaces, &nodes,       &accounts, &maps,   &rcs};
 	for (size_t i = 0; i < FL_COUNT(all); i++)
 		fl_informer_stop(all[i]);
 	fl_client_free(&client);
 	uv_close((uv_handle_t *)&watchdog, NULL);
+	uv_close((uv_handle_t *)&heartbeat, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	end_process(controllers, SIGTERM, true);
 	end_process(apiserver, SIGTERM, true);
@@ -467,6 +562,9 @@ int main(void)
 	    cmocka_unit_test(goes_on_after_its_own_end),
 	    cmocka_unit_test(orphans_and_adopts),
 	    cmocka_unit_test(deletes_in_the_foreground),
+	    cmocka_unit_test(furnishes_namespaces),
+	    cmocka_unit_test(replicates),
+	    cmocka_unit_test(mirrors_endpoints_made_by_hand),
 	    cmocka_unit_test(empties_a_namespace),
 	};
 	return cmocka_run_group_tests(tests, start, stop);

@@ -40,7 +40,12 @@ static void add(struct world *w, const char *name, const char *meta, const char 
 
 static void plan(struct world *w)
 {
-	struct fl_rs_in in = {.rs = w->rs, .pods = w->pods, .n_pods = w->n, .now_ns = NOW_NS, .failure = w->failure};
+	struct fl_rs_in in = {.kind = &fl_rs_replicaset,
+			      .rs = w->rs,
+			      .pods = w->pods,
+			      .n_pods = w->n,
+			      .now_ns = NOW_NS,
+			      .failure = w->failure};
 	fl_rs_plan_deinit(&w->plan);
 	fl_rs_plan_make(&w->a, &in, &w->plan);
 }
@@ -65,7 +70,7 @@ static void makes_what_is_missing(void **state)
 	    &w.a, w.plan.status,
 	    "{replicas: 1, readyReplicas: 1, availableReplicas: 1, terminatingReplicas: 1, observedGeneration: 4}");
 	assert_is(
-	    &w.a, fl_rs_new_pod(&w.a, w.rs),
+	    &w.a, fl_rs_new_pod(&w.a, &fl_rs_replicaset, w.rs),
 	    "{kind: Pod, apiVersion: v1, metadata: {generateName: web-abc-, namespace: d, labels: {app: web, v: '1'}, "
 	    "annotations: {k: l}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-abc, uid: ur, "
 	    "controller: true, blockOwnerDeletion: true}]}, spec: {nodeSelector: {a: b}}}");
@@ -190,16 +195,45 @@ static void a_selector_of_everything_is_refused(void **state)
 	end(&w);
 }
 
+static void a_replicationcontroller_has_a_plain_selector(void **state)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *rc = yaml(
+	    &a,
+	    "{metadata: {name: web, namespace: d, uid: ur, generation: 2}, spec: {replicas: 3, selector: {app: web}, "
+	    "template: {metadata: {labels: {app: web}}, spec: {nodeSelector: {a: b}}}}}");
+	struct fl_podview pods[] = {
+	    fl_podview_read(yaml(&a, "{metadata: {name: a, namespace: d, uid: u-a, labels: {app: web}}}")),
+	    fl_podview_read(yaml(&a,
+				 "{metadata: {name: b, namespace: d, uid: u-b, labels: {app: other}, ownerReferences: "
+				 "[{kind: ReplicationController, name: web, uid: ur, controller: true}]}}")),
+	    fl_podview_read(yaml(&a, "{metadata: {name: c, namespace: d, uid: u-c, labels: {app: other}}}")),
+	};
+	struct fl_rs_in in = {
+	    .kind = &fl_rs_replicationcontroller, .rs = rc, .pods = pods, .n_pods = 3, .now_ns = NOW_NS};
+	struct fl_rs_plan p;
+	fl_rs_plan_make(&a, &in, &p);
+	assert_int_equal(p.adopt.n, 1);
+	assert_int_equal(p.adopt.v[0], 0);
+	assert_int_equal(p.release.n, 1);
+	assert_int_equal(p.release.v[0], 1);
+	assert_int_equal(p.create, 2);
+	assert_is(&a, p.status, "{replicas: 1, fullyLabeledReplicas: 1, observedGeneration: 2}");
+	assert_is(&a, fl_json_path(fl_rs_new_pod(&a, in.kind, rc), "metadata", "ownerReferences", NULL),
+		  "[{apiVersion: v1, kind: ReplicationController, name: web, uid: ur, controller: true, "
+		  "blockOwnerDeletion: true}]");
+	fl_rs_plan_deinit(&p);
+	rc = yaml(&a, "{metadata: {name: web}, spec: {selector: {}}}");
+	assert_null(fl_rs_selector(&a, in.kind, rc)); // everything: nothing may be taken
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(makes_what_is_missing),
-	    cmocka_unit_test(never_too_many_at_once),
-	    cmocka_unit_test(removes_the_least_loss_first),
-	    cmocka_unit_test(adopts_and_releases),
-	    cmocka_unit_test(waits_for_min_ready_seconds),
-	    cmocka_unit_test(tells_of_failures),
-	    cmocka_unit_test(a_selector_of_everything_is_refused),
+	    cmocka_unit_test(makes_what_is_missing),  cmocka_unit_test(a_replicationcontroller_has_a_plain_selector),
+	    cmocka_unit_test(never_too_many_at_once), cmocka_unit_test(removes_the_least_loss_first),
+	    cmocka_unit_test(adopts_and_releases),    cmocka_unit_test(waits_for_min_ready_seconds),
+	    cmocka_unit_test(tells_of_failures),      cmocka_unit_test(a_selector_of_everything_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
