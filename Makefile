@@ -95,12 +95,12 @@ $(FUZZ_O)/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call ARCHIVES,$(FUZZ_LIBS)) $(LLHTT
 fuzz-bins: ; $(Q)$(MAKE) --no-print-directory O=$(FUZZ_O)/obj CC=clang FUZZING=1 FUZZ_LIBS="base json io api dns" fuzz-link
 fuzz-link: $(patsubst tests/fuzz/%.c,$(FUZZ_O)/%,$(FUZZ_SRCS))
 
-# The benchmarks: bench/<name>_bench.c, linked with everything.
+# The benchmarks: bench/<name>_bench.c, linked with everything and with bench/load.c.
 BENCH_SRCS := $(sort $(wildcard bench/*_bench.c))
-$(O)/bench/%_bench: $(O)/bench/%_bench.o $(call ARCHIVES,$(COMPONENTS)) $(LLHTTP_OBJS)
+$(O)/bench/%_bench: $(O)/bench/%_bench.o $(O)/bench/load.o $(call ARCHIVES,$(COMPONENTS)) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(ALLC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS) -ljansson
+	$(Q)$(CC) $(ALLC) $(LDFLAGS) -o $@ $< $(O)/bench/load.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS) -ljansson
 .PHONY: bench-bins bench
 bench-bins: $(patsubst bench/%.c,$(O)/bench/%,$(BENCH_SRCS))
 bench: all bench-bins ; bench/run.sh

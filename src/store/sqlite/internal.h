@@ -150,7 +150,7 @@ struct fl_sqlite_batch { // writes of one transaction, on their way back to the 
 	struct fl_err err; // rc < 0
 };
 
-struct fl_sqlite_async;
+struct fl_sqlite_handles;
 
 struct fl_engine {
 	char *dir;
@@ -159,7 +159,9 @@ struct fl_engine {
 	struct fl_engine_host host;
 
 	// Loop thread.
-	struct fl_sqlite_async *async;
+	struct fl_sqlite_handles *handles;
+	struct fl_engine_write *staged, **staged_tail; // written in this turn of the loop
+	unsigned n_staged;
 	size_t under_way; // writes and replays; the loop stays alive for them
 	sqlite3 *reader;  // opened at the first list from the log
 	uv_thread_t thread;
