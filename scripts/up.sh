@@ -40,7 +40,11 @@ fi
 
 say "kubectl apply -f examples/webui.yaml"
 kc apply -f examples/webui.yaml
-kc rollout status deployment/$service --timeout=60s || die "the pods did not become ready"
+if ! kc rollout status deployment/$service --timeout=60s; then
+	kc get pods -o wide >&2
+	kc get events --field-selector type=Warning >&2
+	die "the pods did not become ready"
+fi
 
 say "kubectl get services,pods -o wide"
 kc get services,pods -o wide

@@ -243,16 +243,22 @@ static void wait_for(pid_t pid, int *ret_status)
 	}
 }
 
+// In the child that was to become the runtime: says why in the runtime's log and form, where the node looks for it.
+__attribute__((noreturn)) static void fail_start(const char *what)
+{
+	int error = errno, fd = open("runtime.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		dprintf(fd, "{\"level\":\"error\",\"msg\":\"%s: %s\"}\n", what, strerror(error));
+	_exit(EXIT_NO_START);
+}
+
 static void mount_rootfs(void)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) {
-		dprintf(STDERR_FILENO, "own mount namespace: %s\n", strerror(errno));
-		_exit(EXIT_NO_START);
-	}
-	if (mount("overlay", "rootfs", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work") < 0) {
-		dprintf(STDERR_FILENO, "overlay on rootfs: %s\n", strerror(errno));
-		_exit(EXIT_NO_START);
-	}
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		fail_start("own mount namespace");
+	if (mount("overlay", "rootfs", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work") < 0)
+		fail_start("overlay file system of the container");
 }
 
 // Runs RUNTIME --root ROOT --log runtime.log args... to its end; the exit status, or 255.
@@ -281,8 +287,7 @@ static int runtime_run(const char *const *args, const struct stream *streams, co
 		for (int sig = 1; sig < NSIG; sig++)
 			signal(sig, SIG_DFL);
 		execvp(argv[0], (char *const *)argv);
-		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
-		_exit(EXIT_NO_START);
+		fail_start("container runtime");
 	}
 	wait_for(pid, &status);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 255;

@@ -40,7 +40,8 @@ static char *run_shim(const char *log_max)
 {
 	static const char *const parts[] = {"lower", "rootfs", "upper", "work"};
 	AUTO_FREE char *shim = fl_asprintf("%s/fairlead-shim", dir), *log = fl_asprintf("%s/log", dir),
-		       *script = fl_asprintf("%s/runtime", dir), *lock = fl_asprintf("%s/lock", dir);
+		       *script = fl_asprintf("%s/runtime", dir), *lock = fl_asprintf("%s/lock", dir),
+		       *lower = fl_asprintf("%s/lower", dir), *no_lower = fl_asprintf("%s/no-lower", dir);
 	struct fl_embedded program = fl_embedded_shim();
 	int status_pipe[2], status, lock_fd;
 	char text[128] = "";
@@ -50,6 +51,8 @@ static char *run_shim(const char *log_max)
 
 		assert_int_equal(fl_file_mkdirs(part, 0755, NULL), 0);
 	}
+	if (access(no_lower, F_OK) == 0)
+		assert_int_equal(rmdir(lower), 0);
 	assert_int_equal(fl_file_write(shim, program.data, program.len, 0755, NULL), 0);
 	put("runtime", runtime, 0755);
 	lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -126,6 +129,20 @@ static void what_cannot_be_started(void **state)
 	assert_string_equal(why, "no such program");
 }
 
+static void tells_why_there_is_no_root_file_system(void **state)
+{
+	struct fl_ctr_exit e;
+
+	put("program", "", 0644);
+	put("no-lower", "", 0644);
+	AUTO_FREE char *told = run_shim("0"), *log = fl_asprintf("%s/runtime.log", dir),
+		       *why = fl_ctr_runtime_error(log);
+	assert_string_equal(told, "failed\n");
+	assert_true(fl_ctr_read_exit(dir, &e));
+	assert_true(e.code == 128 && !e.ran);
+	assert_string_equal(why, "overlay file system of the container: No such file or directory");
+}
+
 static void logs_are_rotated(void **state)
 {
 	put("program", "seq 1000; head -c 40000 /dev/zero | tr '\\0' x; echo", 0644);
@@ -155,6 +172,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(output_and_exit_status, begin, end),
 	    cmocka_unit_test_setup_teardown(killed_by_a_signal, begin, end),
 	    cmocka_unit_test_setup_teardown(what_cannot_be_started, begin, end),
+	    cmocka_unit_test_setup_teardown(tells_why_there_is_no_root_file_system, begin, end),
 	    cmocka_unit_test_setup_teardown(logs_are_rotated, begin, end),
 	    cmocka_unit_test_setup_teardown(old_logs_are_dropped, begin, end),
 	};
