@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/cgroup.h"
 #include "node/pod.h"
 
 struct job {
@@ -119,6 +120,8 @@ static void teardown_work(uv_work_t *work)
 
 	if (!p->host_network)
 		j->rc = fl_podnet_del(p->pods->o.paths, p->uid, &j->err);
+	if (j->rc == 0)
+		j->rc = fl_node_cgroups_remove(p->pods->o.paths, p->uid, &j->err);
 	fl_mounts_detach_below(p->dir);
 	if (j->rc == 0 && j->everything)
 		j->rc = fl_file_remove_all(p->dir, &j->err);

@@ -171,6 +171,10 @@ static void is_deleted_gracefully(void **state)
 	expect_status(h, "u-2", "phase", "Running");
 	AUTO_FREE char *before = run_shell("ip -o link | grep -c flv; ip route | grep -c 'proto 117'");
 	assert_string_equal(before, "2\n3");
+	AUTO_FREE char *cgroups =
+	    run_shell("ls -d /sys/fs/cgroup/*/%s/u-* /sys/fs/cgroup%s/u-* 2>/dev/null | xargs -n 1 basename | sort -u",
+		      h->paths.cgroup + 1, h->paths.cgroup);
+	assert_string_equal(cgroups, "u-1\nu-2");
 	harness_set(h, POD("web-0", "u-1",
 			   ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"deletionGracePeriodSeconds\":5",
 			   ECHO_CONTAINER, ""));
@@ -182,6 +186,10 @@ static void is_deleted_gracefully(void **state)
 	AUTO_FREE char *after =
 	    run_shell("ip -o link | grep -c flv; ip route | grep -c 'proto 117'; ls %s", h->paths.pods);
 	assert_string_equal(after, "1\n2\nu-2");
+	AUTO_FREE char *left =
+	    run_shell("ls -d /sys/fs/cgroup/*/%s/u-* /sys/fs/cgroup%s/u-* 2>/dev/null | xargs -n 1 basename | sort -u",
+		      h->paths.cgroup + 1, h->paths.cgroup);
+	assert_string_equal(left, "u-2");
 	fl_pods_gone(h->pods, "u-2"); // its object was removed by force
 	assert_true(harness_wait(h, count_is, &none));
 	AUTO_FREE char *end = run_shell("ip -o link | grep -c flv; ls %s %s", h->paths.pods, h->paths.ns);
