@@ -28,7 +28,8 @@ step() {
 }
 
 # run_tap SECONDS LABEL COMMAND...: passes a TAP program's lines on, named after it; a program that dies is a failure of its own. A program that
-# fails is run once more, since this machine is shared: what then passes counts, is told here and counted in the end as a second try.
+# fails is run once more, since this machine is shared: what then passes counts, is told here and counted in the end as a second try. What a load
+# sent and got, and the seed of its faults, is passed on too.
 run_tap() {
 	local seconds=$1 label=$2 log rc
 	shift 2
@@ -42,7 +43,7 @@ run_tap() {
 		timeout "$seconds" "$@" >"$log" 2>&1
 		rc=$?
 	fi
-	grep -E '^(not )?ok ' "$log" | sed -E "s|^((not )?ok) [0-9]* ?-? ?|\1 $label: |"
+	grep -E '^((not )?ok |# (load|crash|faults): )' "$log" | sed -E "s|^((not )?ok) [0-9]* ?-? ?|\1 $label: |"
 	if [[ $rc != 0 ]]; then
 		grep -qE '^not ok ' "$log" || echo "not ok $label: ended with status $rc"
 		tail -n 60 "$log" | sed 's/^/# /'

@@ -1,15 +1,35 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# kill -9 of everything, and of each role, while clients write: no acknowledged write is missing, and afterwards API, kernel, DNS and processes say the
-# same. ROUNDS (5) rounds.
+# kill -9 of each role and of everything at random moments, under clients that record what was acknowledged and clients of a Service; then API, kernel, DNS,
+# processes and files say the same. ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
 setup_file() {
 	load lib.bash
 	world_begin crash
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
+	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
+	echo "# crash: FAULT_SEED=$FAULT_SEED" >&3
+	declare -p WORLD WORLD_DIR WORLD_NET FAULT_SEED >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_up one
-	kc one apply -f "$ROOT/examples/webui.yaml"
+	kc one apply -f "$ROOT/examples/webui.yaml" -f - <<-YAML
+		apiVersion: v1
+		kind: Service
+		metadata: {name: outside}
+		spec:
+		  type: NodePort
+		  selector: {app: webui}
+		  ports:
+		  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
+		  - {name: tcp, port: 7, targetPort: 8081, nodePort: 30007}
+		  - {name: udp, port: 7, targetPort: 8081, nodePort: 30007, protocol: UDP}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: headless}
+		spec:
+		  clusterIP: None
+		  selector: {app: webui}
+	YAML
 	kc one rollout status deployment/webui --timeout=60s
 }
 
@@ -23,69 +43,95 @@ teardown_file() {
 
 setup() {
 	load lib.bash
+	load faults.bash
 	# shellcheck disable=SC1091
 	source "$BATS_FILE_TMPDIR/world"
 	WORLD_NODES=(one)
 	rounds=${ROUNDS:-5}
+	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }
 
-pid_of() { # pid_of ROLE
-	local p
-	for p in $(processes_of one); do [[ $(cat "/proc/$p/comm") != "fairlead-$1" ]] || echo "$p"; done | head -n 1
-}
+teardown() { load_stop; }
 
-running() { [[ -n $(pid_of "$1") ]]; }
-
-write_until_killed() { # writes Services and updates them until told to stop; acknowledged states go to FILE
-	on one python3 "$ROOT/tests/e2e/writers.py" write "$WORLD_DIR/one/admin.kubeconfig" "$1" "$2" 3>&- 4>&- &
-	writer=$!
-}
-
-verify() { on one python3 "$ROOT/tests/e2e/writers.py" verify "$WORLD_DIR/one/admin.kubeconfig" "$1"; }
-
-consistent() { on one python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/one/admin.kubeconfig" 10.244.0.1; }
-
-@test "kill -9 of everything under writes loses no acknowledged write" {
-	local i acks=$BATS_TEST_TMPDIR/acks p
+@test "kill -9 of each role, then of everything: no acknowledged write and no request is lost, and all agree" {
+	local i role
 	for i in $(seq "$rounds"); do
-		write_until_killed "$acks" "all-$i"
-		wait_for 10 test -s "$acks"
-		sleep "0.$((RANDOM % 9))"
-		for p in $(processes_of one); do
-			[[ $(cat "/proc/$p/comm" 2>/dev/null) == fairlead-shim ]] || kill -KILL "$p" 2>/dev/null || true
+		load_start "r$i"
+		for role in $(shuf -e api ctrl proxy node dns --random-source=<(yes $RANDOM)); do
+			a_moment
+			kill_role one "$role"
+			role_is_back one "$role"
 		done
-		wait $writer || true
+		a_moment
+		dns_down
+		kill_all one
 		node_up one
-		verify "$acks"
+		dns_up one
+		load_stop
+		agree one 30
 	done
-	wait_for 30 consistent
+	load_report
 }
 
-@test "kill -9 of each role under writes loses nothing and all agree afterwards" {
-	local i role acks=$BATS_TEST_TMPDIR/acks
-	for i in $(seq "$rounds"); do
-		for role in api ctrl proxy node dns; do
-			write_until_killed "$acks" "role-$i-$role"
-			wait_for 10 test -s "$acks"
-			wait_for 15 running $role # back-off after the last round's kill
-			kill -KILL "$(pid_of $role)"
-			wait_for 15 kc one get --raw /readyz
-			touch "$acks.stop"
-			wait $writer || true
-			rm -f "$acks.stop"
-			wait_for 15 verify "$acks"
-		done
-	done
-	wait_for 30 consistent
+@test "the next up mends what somebody broke meanwhile" {
+	local vip
+	vip=$(kc one get service webui -o 'jsonpath={.spec.clusterIP}')
+	kill_all one
+	on one nft delete element ip fairlead slots "{ $vip . tcp . 80 . 1 }"
+	on one nft add element ip fairlead slots "{ 10.96.77.77 . tcp . 80 . 0 : 10.244.0.77 . 80 }"
+	on one nft add element ip fairlead cluster-ips "{ 10.96.77.77 }"
+	on one ip route del 10.96.0.0/12
+	node_up one
+	agree one 30
+	on one ip route show 10.96.0.0/12 | grep proto
 }
 
-@test "the node role killed while pods start and stop: nothing starts twice, nothing is orphaned" {
+@test "the node role killed while pods start, run, crash and stop: nothing starts twice, nothing is orphaned" {
 	local i
+	kc one apply -f - <<-YAML
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: crasher}
+		spec:
+		  terminationGracePeriodSeconds: 1
+		  containers: [{name: echo, image: fairlead/echo, args: [get, "http://127.0.0.1:1/"]}]
+		---
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: roller}
+		spec:
+		  selector: {matchLabels: {app: roller}}
+		  template:
+		    metadata: {labels: {app: roller}}
+		    spec:
+		      terminationGracePeriodSeconds: 3
+		      containers: [{name: echo, image: fairlead/echo}]
+	YAML
 	for i in $(seq "$rounds"); do
-		kc one scale deployment webui --replicas=$((i % 4 + 1))
-		wait_for 15 running node
-		kill -KILL "$(pid_of node)"
-		kc one rollout status deployment/webui --timeout=60s
-		wait_for 30 consistent
+		load_start "n$i" traffic
+		kc one patch deployment roller -p "{\"spec\":{\"replicas\":$((i % 3 + 1)),\"template\":{\"metadata\":{\"annotations\":{\"round\":\"$i\"}}}}}"
+		a_moment
+		kill_role one node
+		role_is_back one node
+		kc one delete pod -l app=roller --wait=false
+		a_moment
+		if ((i % 2)); then
+			dns_down
+			kill_all one
+			node_up one
+			dns_up one
+		else
+			kill_role one node
+			role_is_back one node
+		fi
+		kc one rollout status deployment/roller --timeout=60s
+		load_stop
+		agree one 30
+		# No container but the crasher's was started a second time.
+		[[ $(kc one get pods -l 'app in (roller, webui)' -o 'jsonpath={.items[*].status.containerStatuses[*].restartCount}') =~ ^[0\ ]*$ ]]
 	done
+	kc one delete deployment roller
+	kc one delete pod crasher
+	agree one 30
+	load_report
 }

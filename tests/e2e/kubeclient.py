@@ -2,6 +2,7 @@
 """HTTPS to an API server with the client certificate of a kubeconfig that Fairlead wrote (block YAML, data inline). Standard library only."""
 import base64
 import http.client
+import json
 import re
 import ssl
 import tempfile
@@ -17,4 +18,14 @@ def connect(path):
         pem.flush()
         ctx.load_cert_chain(pem.name)
     host, port = re.match(r"https://(.*):(\d+)", field("server")).groups()
-    return lambda: http.client.HTTPSConnection(host.strip("[]"), int(port), context=ctx, timeout=60)
+    return lambda timeout=60: http.client.HTTPSConnection(host.strip("[]"), int(port), context=ctx, timeout=timeout)
+
+
+def get(connection, path):
+    """The object at `path`."""
+    c = connection()
+    c.request("GET", path)
+    return json.loads(c.getresponse().read())
+
+
+FAILURES = (OSError, http.client.HTTPException, json.JSONDecodeError)  # what a server that goes away looks like

@@ -36,7 +36,10 @@ node_ns() {
 }
 
 on() { ip netns exec "$WORLD-$1" "${@:2}"; }      # on NODE COMMAND...
-outside() { ip netns exec "$WORLD-out" "$@"; }    # from a host beside the nodes
+# consistent NODE: API, kernel, DNS, processes and files say the same; prints the differences.
+consistent() { nsenter --net="/run/netns/$WORLD-$1" python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/$1/admin.kubeconfig" 10.244.0.1 "$1"; }
+agree() { wait_for "$2" consistent "$1" || { consistent "$1" && false; }; } # agree NODE SECONDS: until they do, else the differences
+outside() { ip netns exec "$WORLD-out" "$@"; } # from a host beside the nodes
 
 # node_up NODE [OPTION...]: starts `fairlead up` in the node's namespace and waits for its ready line.
 node_up() {
@@ -118,9 +121,9 @@ node_facts() {
 }
 
 processes_of() { # pids of ours that work on NODE's data directory
-	local p
-	for p in /proc/[0-9]*; do
-		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -qF "$WORLD_DIR/$1" && [[ $(cat "$p/comm" 2>/dev/null) == fairlead* ]] && echo "${p#/proc/}"
-	done
+	local p comm
+	while IFS=/ read -r _ _ p _; do
+		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm == fairlead* ]] && echo "$p"
+	done < <(grep -laF "$WORLD_DIR/$1" /proc/[0-9]*/cmdline 2>/dev/null)
 	return 0
 }

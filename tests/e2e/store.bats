@@ -34,8 +34,6 @@ setup() {
 
 newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
 
-consistent() { on one python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/one/admin.kubeconfig" 10.244.0.1; }
-
 pods() { kc one get pods --no-headers -o custom-columns=N:.metadata.name,P:.status.phase,R:.status.containerStatuses[*].restartCount,I:.status.podIP; }
 
 # watch_from REVISION: what a watch from there is told at once
@@ -80,7 +78,7 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 }
 
 @test "pods of the backup run on, later ones are gone, rules and names say the same" {
-	wait_for 30 consistent
+	agree one 30
 	[[ $(pods) == "$(cat "$BATS_FILE_TMPDIR/pods")" ]]
 	on one curl -s --max-time 2 "http://$(kc one get service webui -o 'jsonpath={.spec.clusterIP}')/"
 }

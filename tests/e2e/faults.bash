@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the fault rounds share: load that knows what it was told, and faults. Used with lib.bash.
+#
+# shellcheck shell=bash
+
+LOAD_PIDS=()
+
+# load_start TAG [api|traffic]: clients of the API, and of Service `outside` from node one, a pod and another host. They report to $BATS_FILE_TMPDIR/report.
+load_start() {
+	local dir=$BATS_TEST_TMPDIR/load vip name=outside.default.svc.cluster.local pod ip=$WORLD_NET.10
+	mkdir -p "$dir"
+	rm -f "$dir/stop" "$dir/outages"
+	LOAD_TAG=$1
+	: >"$dir/report-$1"
+	if [[ ${2:-api} == api ]]; then
+		load_run python3 "$ROOT/tests/e2e/apiload.py" "$WORLD_DIR/one/admin.kubeconfig" "$1" "$FAULT_SEED" "$dir/stop"
+	fi
+	if [[ ${2:-traffic} == traffic ]]; then
+		vip=$(kc one get service outside -o 'jsonpath={.spec.clusterIP}')
+		pod=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].metadata.uid}')
+		local targets=("http:$vip:80" "http:$ip:30080" "tcp:$vip:7" "udp:$vip:7" "udp:$ip:30007" "dns:10.96.0.10:$name:$vip" "name:10.96.0.10:$name:80")
+		load_run nsenter --net="/run/netns/$WORLD-one" python3 "$ROOT/tests/e2e/traffic.py" host "$dir/stop" "$dir/outages" webui- "${targets[@]}"
+		load_run nsenter --net="$WORLD_DIR/one/run/node/ns/$pod.net" python3 "$ROOT/tests/e2e/traffic.py" pod "$dir/stop" "$dir/outages" webui- "${targets[@]}"
+		load_run nsenter --net="/run/netns/$WORLD-out" python3 "$ROOT/tests/e2e/traffic.py" outside "$dir/stop" "$dir/outages" webui- \
+			"http:$ip:30080" "tcp:$ip:30007" "udp:$ip:30007"
+	fi
+}
+
+load_run() {
+	local dir=$BATS_TEST_TMPDIR/load
+	if [[ $1 == python3 ]]; then set -- nsenter --net="/run/netns/$WORLD-one" "$@"; fi
+	"$@" >>"$dir/report-$LOAD_TAG" 2>&1 3>&- 4>&- &
+	LOAD_PIDS+=($!)
+}
+
+# load_stop: the load ends and checks what it was told; fails, with the report, when something was lost or wrong.
+load_stop() {
+	local dir=$BATS_TEST_TMPDIR/load pid bad=0
+	[[ ${#LOAD_PIDS[@]} -gt 0 ]] || return 0
+	touch "$dir/stop"
+	for pid in "${LOAD_PIDS[@]}"; do wait "$pid" || bad=1; done
+	LOAD_PIDS=()
+	[[ $bad == 0 ]] || { cat "$dir/report-$LOAD_TAG"; cat "$dir/outages" "$WORLD_DIR/one/up.log"; }
+	return $bad
+}
+
+# load_report: what all rounds of a test sent and got, a line for each kind of request.
+load_report() {
+	cat "$BATS_TEST_TMPDIR"/load/report-* | awk '
+		/ sent, / {
+			name = $0; sub(/: [0-9]+ sent.*/, "", name)
+			sub(/:[0-9.]+:/, " ", name); sub(/(:[0-9.]+)+$/, "", name)
+			for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+$/) { what = $(i + 1); for (j = i + 2; j <= NF && $j !~ /^[0-9]+$/; j++) what = what " " $j
+				gsub(/[,;]/, "", what); if (!((name, what) in n)) order[name] = order[name] "|" what; n[name, what] += $i }
+			if (!(name in seen)) { seen[name] = 1; names[++k] = name }
+		}
+		/ writes acknowledged, / { acked += $1; doubt += $4 }
+		/ events told, / { events += $2; breaks += $5 }
+		END {
+			for (i = 1; i <= k; i++) {
+				m = split(order[names[i]], w, "|"); line = ""
+				for (j = 2; j <= m; j++) line = line (j > 2 ? ", " : "") n[names[i], w[j]] " " w[j]
+				print "# load: " names[i] ": " line
+			}
+			if (acked) print "# load: " acked " writes acknowledged, " doubt " without an answer; " events " events told, watches interrupted " breaks " times"
+		}' >&3
+}
+
+a_moment() { sleep "0.$(printf %03d $((RANDOM % 500)))"; }
+
+now() { cut -d' ' -f1 /proc/uptime; }
+
+pid_of() { # pid_of NODE ROLE; prints nothing when it does not run
+	local p comm
+	for p in $(processes_of "$1"); do
+		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm == "fairlead-$2" ]] && echo "$p" && return 0
+	done
+	return 0
+}
+
+running() { [[ -n $(pid_of "$1" "$2") ]]; }
+
+dns_answers() { on "$1" dig +tries=1 +time=1 @10.96.0.10 kubernetes.default.svc.cluster.local | grep -q '^kubernetes.*10\.96\.0\.1$'; }
+
+dns_down() { printf '%s' "$(now)" >>"$BATS_TEST_TMPDIR/load/outages"; } # from here on queries may be lost,
+dns_up() {                                                            # until NODE's DNS answers again
+	wait_for 20 dns_answers "$1"
+	echo " $(now)" >>"$BATS_TEST_TMPDIR/load/outages"
+}
+
+kill_role() { # kill_role NODE ROLE
+	local pid
+	wait_for 15 running "$1" "$2" # back-off after an earlier kill
+	pid=$(pid_of "$1" "$2")
+	[[ $2 != dns ]] || dns_down
+	kill -KILL "$pid"
+	killed=$pid
+}
+
+back() { # another process than the one that was killed
+	local pid
+	pid=$(pid_of "$1" "$2")
+	[[ -n $pid && $pid != "$killed" ]]
+}
+
+role_is_back() {
+	wait_for 15 back "$1" "$2"
+	case $2 in
+	api) wait_for 15 kc "$1" get --raw /readyz ;;
+	dns) dns_up "$1" ;;
+	esac
+}
+
+# kill_all NODE: supervisor and roles at once, not the shims, which are the containers'.
+kill_all() {
+	local p comm
+	for p in $(processes_of "$1"); do
+		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm != fairlead-shim ]] && kill -KILL "$p"
+	done
+	return 0
+}
