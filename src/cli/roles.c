@@ -164,10 +164,13 @@ static int with_node_opts(const struct fl_options *o, int (*act)(const struct fl
 	    .n_node_ips = o->n_node_ips,
 	    .n_pod_cidrs = o->n_pod_cidrs,
 	    .n_dns_ips = o->n_service_cidrs,
+	    .api_port = o->api_port,
 	    .kubernetes_ip = fl_cidr_nth(&o->service_cidrs[0], 1),
 	};
 	for (unsigned i = 0; i < o->n_pod_cidrs; i++)
 		n.pod_cidrs[i] = fl_options_node_pod_cidr(o, i);
+	for (unsigned i = 0; i < o->n_pod_cidrs; i++)
+		n.cluster_cidrs[i] = o->pod_cidrs[i];
 	for (unsigned i = 0; i < o->n_service_cidrs; i++)
 		n.dns_ips[i] = fl_options_dns_ip(o, i);
 	return act(&n, err);

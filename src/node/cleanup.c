@@ -20,6 +20,7 @@
 #include "io/subprocess.h"
 #include "node/cgroup.h"
 #include "node/ctr.h"
+#include "node/firewall/firewall.h"
 #include "node/node.h"
 #include "node/podnet.h"
 
@@ -155,7 +156,9 @@ int fl_node_cleanup(const struct fl_node_opts *opts, struct fl_err *err)
 	fl_node_each_entry(p.pods, remove_network, &p);
 	fl_mounts_detach_below(p.pods);
 	fl_mounts_detach_below(p.run);
-	rc = fl_podnet_host_cleanup(&p, err);
+	rc = fl_firewall_cleanup(p.run, err);
+	if (rc == 0)
+		rc = fl_podnet_host_cleanup(&p, err);
 	if (rc == 0)
 		rc = fl_file_remove_all(p.pods, err);
 	if (rc == 0)

@@ -32,6 +32,8 @@ struct fl_heart {
 	bool told_error;
 	uint64_t next_full_ms;
 	struct fl_node_facts told; // pressures as written
+	char *firewall;            // what of the host's firewall blocks pods
+	bool firewall_changed;     // since the last write began
 	int open;
 };
 
@@ -69,8 +71,8 @@ static void on_status(void *arg, int rc, int http_status, struct fl_arena *a, st
 	}
 	h->status_tries = 0;
 	h->told_error = false;
-	h->next_full_ms = uv_now(fl_client_loop(h->c)) + STATUS_MS;
-	uv_timer_start(&h->status_timer, status_look, LEASE_MS, 0);
+	h->next_full_ms = h->firewall_changed ? 0 : uv_now(fl_client_loop(h->c)) + STATUS_MS;
+	uv_timer_start(&h->status_timer, status_look, h->firewall_changed ? 0 : LEASE_MS, 0);
 }
 
 static void write_status(struct fl_heart *h, struct fl_arena *a, const struct fl_json *node)
@@ -84,6 +86,8 @@ static void write_status(struct fl_heart *h, struct fl_arena *a, const struct fl
 		uv_timer_start(&h->lease_timer, lease_look, 0, 0);
 	}
 	fl_node_facts_read(a, h->o.data_dir, h->runtime_version, &f);
+	f.firewall = h->firewall;
+	h->firewall_changed = false;
 	h->told = f;
 	fl_json_set(a, patch, "status",
 		    fl_node_status(a, &h->o, &f, h->port, fl_json_get(node, "status"), fl_real_ns()));
@@ -252,12 +256,24 @@ struct fl_heart *fl_heart_start(struct fl_client *c, const struct fl_node_opts *
 	return h;
 }
 
+void fl_heart_set_firewall(struct fl_heart *h, const char *problem)
+{
+	free(h->firewall);
+	h->firewall = problem ? fl_strdup(problem) : NULL;
+	h->firewall_changed = true;
+	h->next_full_ms = 0;
+	if (!h->node_call)
+		uv_timer_start(&h->status_timer, status_look, 0, 0);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct fl_heart *h = handle->data;
 
-	if (--h->open == 0)
-		free(h);
+	if (--h->open > 0)
+		return;
+	free(h->firewall);
+	free(h);
 }
 
 void fl_heart_stop(struct fl_heart **hp)

@@ -18,12 +18,15 @@
 #include "client/informer.h"
 #include "client/recorder.h"
 #include "node/embed.h"
+#include "node/firewall/firewall.h"
 #include "node/image.h"
 #include "node/kubelet.h"
 #include "node/nodeobj.h"
 #include "node/podnet.h"
 #include "node/pods.h"
 #include "node/runtime.h"
+
+#define FIREWALL_MS 1000
 
 struct node {
 	const struct fl_node_opts *o;
@@ -38,6 +41,9 @@ struct node {
 	struct fl_informer *informer;
 	struct fl_kubelet *kubelet;
 	struct fl_heart *heart;
+	struct fl_firewall *firewall;
+	uv_timer_t firewall_timer;
+	unsigned firewall_told; // serial of the problem that the API was told
 	bool stopping;
 };
 
@@ -174,6 +180,27 @@ static int find_runtime(struct node *n, struct fl_err *err)
 	return rc;
 }
 
+static int start_firewall(struct node *n, struct fl_err *err)
+{
+	const struct fl_node_opts *o = n->o;
+	struct fw_host h = {
+	    .pods = {o->pod_cidrs[0], o->pod_cidrs[1]},
+	    .cluster = {o->cluster_cidrs[0], o->cluster_cidrs[1]},
+	    .n_pods = o->n_pod_cidrs,
+	    .node_ips = {o->node_ips[0], o->node_ips[1]},
+	    .n_node_ips = o->n_node_ips,
+	    .api_port = o->api_port,
+	};
+
+	for (unsigned i = 0; i < h.n_pods; i++)
+		if (!h.cluster[i].ip.family)
+			h.cluster[i] = h.pods[i];
+	int rc = fl_firewall_new(&h, n->paths.run, &n->firewall, err);
+	if (rc == 0)
+		fl_firewall_look(n->firewall);
+	return rc;
+}
+
 static int prepare_host(struct node *n, struct fl_err *err)
 {
 	struct fl_podnet_host h = {.cidrs = {n->o->pod_cidrs[0], n->o->pod_cidrs[1]}, .n_cidrs = n->o->n_pod_cidrs};
@@ -185,6 +212,8 @@ static int prepare_host(struct node *n, struct fl_err *err)
 		rc = fl_node_paths_check_boot(&n->paths, err);
 	if (rc == 0)
 		rc = fl_podnet_host_setup(&n->paths, &h, err);
+	if (rc == 0)
+		rc = start_firewall(n, err);
 	if (rc == 0)
 		rc = install_shim(n, err);
 	if (rc == 0)
@@ -220,6 +249,43 @@ static int start_pods(struct node *n, struct fl_err *err)
 	return fl_pods_new(&p, &n->pods, err);
 }
 
+// --- the host's firewall ---
+
+static void tell_firewall(struct node *n, const char *problem)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct fl_json *node = fl_json_new(&a, FL_JSON_OBJECT);
+
+	fl_json_set_str(&a, node, "kind", "Node");
+	fl_json_set_str(&a, node, "apiVersion", "v1");
+	fl_json_set_str(&a, fl_json_set_object(&a, node, "metadata"), "name", n->o->node_name);
+	fl_json_write(&b, node);
+	// A kubelet speaks of its node by the name in place of the uid; `kubectl describe node` looks for that.
+	struct fl_object *about =
+	    fl_object_new(fl_resource_intern("", "nodes"), "", n->o->node_name, n->o->node_name, b.data, b.len, -1, 0);
+
+	if (problem)
+		fl_recorder_event(n->recorder, about, "Warning", "HostFirewallBlocksPods", "%s", problem);
+	else
+		fl_recorder_event(n->recorder, about, "Normal", "HostFirewallOpen", "nothing blocks pods any more");
+	fl_object_put(&about);
+}
+
+static void on_firewall(uv_timer_t *t)
+{
+	struct node *n = t->data;
+	unsigned serial = 0;
+
+	fl_firewall_look(n->firewall);
+	const char *problem = fl_firewall_problem(n->firewall, &serial);
+	if (serial == n->firewall_told)
+		return;
+	n->firewall_told = serial;
+	fl_heart_set_firewall(n->heart, problem);
+	tell_firewall(n, problem);
+}
+
 static int start_client(struct node *n, struct fl_err *err)
 {
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
@@ -253,6 +319,8 @@ static int start_serving(struct node *n, struct fl_err *err)
 		rc = fl_informer_start(n->client, &i, &n->informer, err);
 	if (rc == 0)
 		n->heart = fl_heart_start(n->client, o, n->runtime.version, port);
+	if (rc == 0)
+		uv_timer_start(&n->firewall_timer, on_firewall, 0, FIREWALL_MS);
 	return rc;
 }
 
@@ -267,6 +335,7 @@ static void on_kubelet_stopped(void *arg)
 	fl_recorder_free(&n->recorder);
 	fl_pods_free(&n->pods);
 	fl_client_free(&n->client);
+	uv_close((uv_handle_t *)&n->firewall_timer, NULL);
 	for (size_t i = 0; i < FL_COUNT(n->signals); i++)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
 }
@@ -321,6 +390,8 @@ int fl_node_run(const struct fl_node_opts *opts, struct fl_err *err)
 		goto out;
 	}
 	watch_signals(&n);
+	uv_timer_init(&n.loop, &n.firewall_timer);
+	n.firewall_timer.data = &n;
 	rc = start_client(&n, err);
 	if (rc == 0)
 		rc = start_pods(&n, err);
@@ -332,6 +403,7 @@ int fl_node_run(const struct fl_node_opts *opts, struct fl_err *err)
 	if (uv_loop_close(&n.loop) == UV_EBUSY)
 		fl_debug("the loop ends with open handles");
 out:
+	fl_firewall_free(&n.firewall);
 	fl_runtime_deinit(&n.runtime);
 	fl_node_paths_deinit(&n.paths);
 	fl_close_fd(&n.lock_fd);

@@ -153,6 +153,7 @@ static void add_conditions(struct fl_arena *a, struct fl_json *status, const str
 	     f->disk_pressure ? "kubelet has disk pressure" : "kubelet has no disk pressure"},
 	    {"PIDPressure", f->pid_pressure, f->pid_pressure ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
 	     f->pid_pressure ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available"},
+	    {"HostFirewallBlocksPods", true, "Blocked", f->firewall},
 	    {"Ready", true, "KubeletReady", "kubelet is posting ready status"},
 	};
 	struct fl_json *list = fl_json_set_array(a, status, "conditions");
@@ -168,6 +169,8 @@ static void add_conditions(struct fl_arena *a, struct fl_json *status, const str
 			fl_json_append(list, fl_json_clone(a, c));
 	}
 	for (size_t i = 0; i < FL_COUNT(own); i++) {
+		if (!own[i].message)
+			continue; // told while it is so
 		struct fl_json *c = fl_json_append(list, fl_json_new(a, FL_JSON_OBJECT));
 		const struct fl_json *was = find_condition(old, own[i].type);
 		const char *value = own[i].value ? "True" : "False", *since = fl_json_str(was, "lastTransitionTime");

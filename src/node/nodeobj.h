@@ -11,6 +11,7 @@ struct fl_node_facts { // of this host; strings in the arena they were gathered 
 	int64_t cpu_milli, memory_bytes, disk_bytes;
 	unsigned max_pods;
 	bool memory_pressure, disk_pressure, pid_pressure;
+	const char *firewall; // what of the host's firewall blocks pods; NULL: nothing
 };
 
 // Reads /proc, /etc/os-release, the file system of data_dir. Never fails: what cannot be read is empty or zero.
@@ -28,4 +29,6 @@ struct fl_heart; // keeps both alive
 // Registers now and from then on: Lease every 10 s, status every 5 min and when pressure changes.
 struct fl_heart *fl_heart_start(struct fl_client *c, const struct fl_node_opts *o, const char *runtime_version,
 				uint16_t kubelet_port);
+// Condition HostFirewallBlocksPods of the Node, there while it is so. NULL: nothing is blocked. Written at once.
+void fl_heart_set_firewall(struct fl_heart *h, const char *problem);
 void fl_heart_stop(struct fl_heart **h);
