@@ -12,9 +12,9 @@
 #include "node/firewall/legacy.h"
 #include "node/firewall/mend.h"
 
-#define TRIES       5     // while others change the rules under our hands
-#define MOST_WRITES 12    // of one look: three hooks of four tables
-#define LEGACY_MS   10000 // iptables-legacy has no sign of change, and asking it costs a process
+#define TRIES       5    // while others change the rules under our hands
+#define MOST_WRITES 12   // of one look: three hooks of four tables
+#define LEGACY_MS   3000 // iptables-legacy has no sign of change, and asking it costs a process
 
 struct fl_firewall {
 	struct fw_host h;
