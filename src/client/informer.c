@@ -4,8 +4,20 @@
 // the watch's last one is old news, and an event behind the cached object's is one that an answer has brought already.
 #include "client/informer.h"
 
+#include <malloc.h>
+
 #include "base/mem.h"
 #include "client/informer_internal.h"
+
+#define TRIM_OBJECTS 500 // a list of more leaves holes in the heap that are worth giving back
+
+// What the cache holds of an object; one reference.
+static struct fl_object *kept(const struct fl_informer *i, struct fl_object *o)
+{
+	if (!i->opts.forget)
+		return fl_object_get(o);
+	return fl_object_new(o->resource, o->ns, o->name, o->uid, "{}", 2, -1, o->rv);
+}
 
 static void tell(struct fl_informer *i, const struct fl_object *old, const struct fl_object *new_obj)
 {
@@ -42,7 +54,7 @@ void fl_informer_apply(struct fl_informer *i, struct fl_object *given)
 		return;
 	if (fl_map_get(&i->removed, o->uid))
 		return;
-	old = fl_cache_put(&i->cache, fl_object_get(o));
+	old = fl_cache_put(&i->cache, kept(i, o));
 	tell_step(i, old, o);
 }
 
@@ -101,6 +113,8 @@ static void keep_removed(struct fl_informer *i, const fl_object_vec *listed)
 void fl_informer_replace(struct fl_informer *i)
 {
 	fl_object_vec listed = i->listed, wrote = i->wrote;
+	bool retell = i->retell;
+	i->retell = false;
 	i->listed = (fl_object_vec){0};
 	i->wrote = (fl_object_vec){0};
 	AUTO(fl_cache_deinit) struct fl_cache before = i->cache;
@@ -110,7 +124,7 @@ void fl_informer_replace(struct fl_informer *i)
 	for (size_t n = 0; n < listed.n; n++) {
 		if (fl_map_get(&i->removed, listed.v[n]->uid))
 			continue;
-		struct fl_object *twice = fl_cache_put(&i->cache, fl_object_get(listed.v[n]));
+		struct fl_object *twice = fl_cache_put(&i->cache, kept(i, listed.v[n]));
 		fl_object_put(&twice);
 	}
 	struct leaving l = {.now = &i->cache};
@@ -124,9 +138,10 @@ void fl_informer_replace(struct fl_informer *i)
 			continue;
 		if (!old || !same_uid(old, o))
 			tell(i, NULL, o);
-		else if (old->rv != o->rv)
+		else if (old->rv != o->rv || retell)
 			tell(i, old, o);
 	}
+	size_t n_listed = listed.n;
 	put_all(&listed);
 	for (size_t n = 0; n < wrote.n; n++)
 		apply_answer(i, fl_object_get(wrote.v[n]));
@@ -139,6 +154,14 @@ void fl_informer_replace(struct fl_informer *i)
 			i->depth--;
 		}
 	}
+	if (n_listed >= TRIM_OBJECTS)
+		malloc_trim(0);
+}
+
+void fl_informer_retell(struct fl_informer *i)
+{
+	i->retell = true;
+	fl_reflector_relist(i);
 }
 
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)

@@ -13,6 +13,9 @@ struct fl_informer_opts {
 	const char *label_selector; // text, or NULL
 	const char *field_selector; // text, or NULL
 	bool metadata_only;         // objects are PartialObjectMetadata: kind and apiVersion say so
+	// For a user that keeps what it needs in a form of its own: the cache remembers names, uids and revisions
+	// alone, so objects that it gives out ("old" too) have no content. fl_informer_retell brings the content again.
+	bool forget;
 	// One change: old NULL = added, new NULL = deleted. Both borrowed for the call. The cache already holds the new
 	// state.
 	void (*on_change)(void *arg, const struct fl_object *old, const struct fl_object *new_obj);
@@ -30,6 +33,9 @@ size_t fl_informer_count(const struct fl_informer *i);
 // In no order; ns NULL = all. `visit` returning false ends the walk. The cache must not change during it.
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),
 		      void *arg);
+
+// Lists anew and tells of every object, changed or not, as of a change of itself.
+void fl_informer_retell(struct fl_informer *i);
 
 // Own writes at once, so that a reconcile after a write never sees the state before it (no expectations are needed):
 // the answer of a create, update or patch; or that a delete removed the object. Ignored where the watch knows better

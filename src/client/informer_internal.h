@@ -33,6 +33,7 @@ struct fl_informer {
 	char *page;            // token of the next page; NULL: begin anew
 	bool listing, abandon; // abandon: what still comes of the stream is not read
 	bool relist, complained;
+	bool retell; // with the next list
 	unsigned backoff_ms;
 	uint64_t call_since_ms;
 };
@@ -40,6 +41,7 @@ struct fl_informer {
 // reflector.c
 void fl_reflector_start(struct fl_informer *i);
 void fl_reflector_stop(struct fl_informer *i);
+void fl_reflector_relist(struct fl_informer *i);
 
 // informer.c; all may run user callbacks. They take the references they get.
 void fl_informer_apply(struct fl_informer *i, struct fl_object *o);         // ADDED, MODIFIED

@@ -138,7 +138,8 @@ static int add_item(struct fl_informer *i, struct fl_span item, const char *kind
 	if (rc < 0)
 		return rc;
 	struct fl_object *same = fl_cache_find(&i->cache, o->ns, o->name);
-	if (same && same->rv == o->rv && strcmp(same->uid, o->uid) == 0) { // one copy of what has not changed
+	if (same && !i->opts.forget && same->rv == o->rv &&
+	    strcmp(same->uid, o->uid) == 0) { // one copy of what has not changed
 		fl_object_put(&o);
 		o = fl_object_get(same);
 	}
@@ -439,6 +440,14 @@ static void on_timer(uv_timer_t *t)
 void fl_reflector_start(struct fl_informer *i)
 {
 	schedule(i, 0);
+}
+
+void fl_reflector_relist(struct fl_informer *i)
+{
+	i->relist = true;
+	if (i->listing || !i->synced || i->stopped) // what is under way tells all
+		return;
+	abandon(i, NULL, NULL);
 }
 
 void fl_reflector_stop(struct fl_informer *i)

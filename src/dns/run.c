@@ -129,7 +129,8 @@ static int start_feeding(struct run *run, struct fl_err *err)
 		rc = fl_client_new(&run->loop, &cfg, "fairlead-dns", &run->client, err);
 	fl_kubeconfig_deinit(&cfg);
 	for (unsigned i = 0; rc == 0 && i < FEED_COUNT; i++) {
-		struct fl_informer_opts opts = {.gvr = feeds[i].gvr, .on_change = feeds[i].on_change, .arg = run};
+		struct fl_informer_opts opts = {
+		    .gvr = feeds[i].gvr, .on_change = feeds[i].on_change, .arg = run, .forget = true};
 		opts.metadata_only = i == FEED_NAMESPACES;
 		rc = fl_informer_start(run->client, &opts, &run->informer[i], err);
 	}

@@ -10,7 +10,7 @@ struct record {
 	struct fl_informer *i;
 	char changes[2048]; // "+a:5 ~a:5>6 -a:6 "
 	unsigned n, n_synced;
-	bool stop_at_once;
+	bool stop_at_once, forget;
 };
 
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -27,7 +27,10 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 		snprintf(p, room, "~%s:%llu>%llu ", now->name, (unsigned long long)old->rv,
 			 (unsigned long long)now->rv);
 	r->n++;
-	if (r->i) { // the cache holds the new state already
+	if (r->forget) {
+		if (now)
+			assert_non_null(strstr(now->json, "\"uid\""));
+	} else if (r->i) { // the cache holds the new state already
 		const struct fl_object *o = now ? now : old, *cached = fl_informer_find(r->i, o->ns, o->name);
 		if (now)
 			assert_ptr_equal(cached, now);
@@ -47,7 +50,7 @@ static void on_synced(void *arg)
 static void begin(struct record *r, struct fixture *f, struct fl_informer_opts extra)
 {
 	struct fl_err err = {0};
-	*r = (struct record){.f = f};
+	*r = (struct record){.f = f, .forget = extra.forget};
 	extra.gvr = extra.gvr ? extra.gvr : &fl_gvr_pods;
 	extra.on_change = on_change;
 	extra.on_synced = on_synced;
@@ -375,6 +378,30 @@ static void own_writes_survive_a_list(void **state)
 	end(&r);
 }
 
+// A cache without content tells the same changes, and the content again when it is asked to.
+static void forgets_and_tells_again(void **state)
+{
+	struct fixture f;
+	struct record r;
+	setup(&f, serve_pages);
+	begin(&r, &f, (struct fl_informer_opts){.forget = true});
+	wait_for(&f, f.stream);
+	send_event(&f, "MODIFIED", pod("a", "ua", 12));
+	wait_for(&f, r.n == 3);
+	assert_string_equal(r.changes, "+a:3 +b:9 ~a:3>12 ");
+	assert_string_equal(fl_informer_find(r.i, "d", "a")->json, "{}");
+	assert_int_equal(fl_informer_find(r.i, "d", "a")->rv, 12);
+	r.changes[0] = 0;
+	fl_informer_retell(r.i);
+	wait_for(&f, r.n == 5); // the server has gone back to what it had
+	assert_string_equal(r.changes, "~a:12>3 ~b:9>9 ");
+	wait_for(&f, f.n_streams == 2);
+	send_event(&f, "DELETED", pod("a", "ua", 13));
+	wait_for(&f, r.n == 6);
+	assert_string_equal(r.changes, "~a:12>3 ~b:9>9 -a:3 ");
+	end(&r);
+}
+
 static void metadata_alone(void **state)
 {
 	struct fixture f;
@@ -391,17 +418,12 @@ static void metadata_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(lists_pages_and_watches),
-	    cmocka_unit_test(frames_come_in_pieces),
-	    cmocka_unit_test(resumes_where_it_was),
-	    cmocka_unit_test(relists_and_tells_the_difference),
-	    cmocka_unit_test(a_refused_watch_relists),
-	    cmocka_unit_test(broken_lists_are_tried_again),
-	    cmocka_unit_test(broken_lines_end_the_stream),
-	    cmocka_unit_test(stop_inside_a_callback),
-	    cmocka_unit_test(own_writes_at_once),
-	    cmocka_unit_test(own_writes_survive_a_list),
-	    cmocka_unit_test(metadata_alone),
+	    cmocka_unit_test(lists_pages_and_watches),     cmocka_unit_test(frames_come_in_pieces),
+	    cmocka_unit_test(resumes_where_it_was),        cmocka_unit_test(relists_and_tells_the_difference),
+	    cmocka_unit_test(a_refused_watch_relists),     cmocka_unit_test(broken_lists_are_tried_again),
+	    cmocka_unit_test(broken_lines_end_the_stream), cmocka_unit_test(stop_inside_a_callback),
+	    cmocka_unit_test(own_writes_at_once),          cmocka_unit_test(own_writes_survive_a_list),
+	    cmocka_unit_test(forgets_and_tells_again),     cmocka_unit_test(metadata_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
