@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The role: options -> backend -> informers -> core. A change is applied at the end of the loop turn that brought it:
 // several changes of one turn are one transaction, a single one waits for nothing.
+//
+// A transaction costs more than its changes: one that adds an element with a verdict has the kernel walk all of them
+// (nf_tables_validate), over a millisecond at 10,000 Services. While changes keep coming, transactions therefore take
+// DUTY of the time at most and carry what has gathered meanwhile. Their time is a debt that is paid off at that rate,
+// and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -19,7 +24,10 @@
 #define CHECK_MS     5000 // are our rules and routes still there?
 #define RETRY_MIN_MS 50   // after a failed sync, doubled up to
 #define RETRY_MAX_MS 5000
-#define CLEAN_MS     200 // at most one walk over the connection table in this time
+#define DUTY         10 // one in so many nanoseconds
+#define DEBT_FREE_NS (5 * 1000000)
+#define DEBT_MAX_NS  (10 * 1000000) // so nobody waits longer than (DEBT_MAX_NS - DEBT_FREE_NS) * DUTY = 50 ms
+#define CLEAN_MS     200            // at most one walk over the connection table in this time
 
 struct proxy {
 	const struct fl_proxy_opts *opts;
@@ -32,12 +40,13 @@ struct proxy {
 	uv_loop_t loop;
 	uv_check_t after_poll;
 	uv_prepare_t before_poll;
-	uv_timer_t check, retry, tidy, clean;
+	uv_timer_t check, retry, tidy, clean, pace;
 	uv_signal_t on_term, on_int;
 	struct fl_client *client;
 	struct fl_informer *services, *slices, *node;
 	char *zone, *node_field;
 	unsigned retry_ms; // 0: the last sync succeeded
+	uint64_t debt_ns, debt_at_ns;
 	bool first_sync_done, routes_failed, eligible, has_handles;
 };
 
@@ -132,11 +141,32 @@ static void sync_now(struct proxy *p)
 	}
 }
 
+static uint64_t debt_left(const struct proxy *p, uint64_t now)
+{
+	uint64_t paid = (now - p->debt_at_ns) / DUTY;
+
+	return p->debt_ns > paid ? p->debt_ns - paid : 0;
+}
+
+static void on_pace(uv_timer_t *t)
+{
+}
+
 static void maybe_sync(struct proxy *p)
 {
 	// While a retry is pending, changes wait for it: they would fail alike.
-	if (p->retry_ms == 0 && ready(p) && fl_proxy_core_dirty(p->core))
-		sync_now(p);
+	if (p->retry_ms || !ready(p) || !fl_proxy_core_dirty(p->core) || uv_is_active((uv_handle_t *)&p->pace))
+		return;
+	uint64_t start = fl_mono_ns(), debt = debt_left(p, start);
+
+	if (debt > DEBT_FREE_NS) { // the turn of the timer looks again
+		uv_timer_start(&p->pace, on_pace, (debt - DEBT_FREE_NS) * DUTY / 1000000 + 1, 0);
+		return;
+	}
+	sync_now(p);
+	p->debt_at_ns = fl_mono_ns();
+	debt += p->debt_at_ns - start;
+	p->debt_ns = debt < DEBT_MAX_NS ? debt : DEBT_MAX_NS;
 }
 
 static void on_after_poll(uv_check_t *h)
@@ -177,12 +207,6 @@ static void on_health_change(void *arg, const char *ns, const char *name, uint16
 	fl_proxy_health_service(((struct proxy *)arg)->health, ns, name, port, n_local);
 }
 
-static bool feed_slice(void *arg, const struct fl_object *o)
-{
-	fl_proxy_core_slice(arg, NULL, o);
-	return true;
-}
-
 // Whether load balancers may send new traffic here: not to a node that is about to be removed (KEP-3836).
 static bool is_eligible(const struct fl_json *node)
 {
@@ -210,7 +234,7 @@ static void on_node(void *arg, const struct fl_object *old, const struct fl_obje
 	free(p->zone);
 	p->zone = fl_strdup(zone);
 	fl_proxy_core_set_zone(p->core, zone);
-	fl_informer_each(p->slices, NULL, feed_slice, p->core);
+	fl_informer_retell(p->slices);
 }
 
 static void set_routes(struct proxy *p)
@@ -258,9 +282,11 @@ static int start_handles(struct proxy *p, struct fl_err *err)
 	uv_timer_init(&p->loop, &p->retry);
 	uv_timer_init(&p->loop, &p->tidy);
 	uv_timer_init(&p->loop, &p->clean);
+	uv_timer_init(&p->loop, &p->pace);
 	uv_signal_init(&p->loop, &p->on_term);
 	uv_signal_init(&p->loop, &p->on_int);
 	p->after_poll.data = p->before_poll.data = p->check.data = p->retry.data = p->tidy.data = p->clean.data = p;
+	p->pace.data = p;
 	uv_check_start(&p->after_poll, on_after_poll);
 	uv_prepare_start(&p->before_poll, on_before_poll);
 	uv_timer_start(&p->check, on_check, CHECK_MS, CHECK_MS);
@@ -274,8 +300,9 @@ static int start_informers(struct proxy *p, struct fl_err *err)
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
 
 	p->node_field = fl_asprintf("metadata.name=%s", p->opts->node_name);
-	struct fl_informer_opts services = {.gvr = &fl_gvr_services, .on_change = on_service, .arg = p};
-	struct fl_informer_opts slices = {.gvr = &fl_gvr_endpointslices, .on_change = on_slice, .arg = p};
+	struct fl_informer_opts services = {.gvr = &fl_gvr_services, .on_change = on_service, .arg = p, .forget = true};
+	struct fl_informer_opts slices = {
+	    .gvr = &fl_gvr_endpointslices, .on_change = on_slice, .arg = p, .forget = true};
 	struct fl_informer_opts node = {
 	    .gvr = &fl_gvr_nodes, .field_selector = p->node_field, .on_change = on_node, .arg = p};
 
@@ -296,7 +323,7 @@ static void close_handles(struct proxy *p)
 	uv_handle_t *const handles[] = {
 	    (uv_handle_t *)&p->after_poll, (uv_handle_t *)&p->before_poll, (uv_handle_t *)&p->check,
 	    (uv_handle_t *)&p->retry,      (uv_handle_t *)&p->tidy,        (uv_handle_t *)&p->clean,
-	    (uv_handle_t *)&p->on_term,    (uv_handle_t *)&p->on_int,
+	    (uv_handle_t *)&p->pace,       (uv_handle_t *)&p->on_term,     (uv_handle_t *)&p->on_int,
 	};
 
 	for (size_t i = 0; i < FL_COUNT(handles); i++)
