@@ -164,6 +164,15 @@ void fl_informer_retell(struct fl_informer *i)
 	fl_reflector_relist(i);
 }
 
+bool fl_informer_slim(const struct fl_informer *i, struct fl_buf *out, struct fl_span object, const char *kind,
+		      const char *api_version)
+{
+	AUTO(fl_buf_deinit) struct fl_buf slim = {0};
+	if (!i->opts.reduce)
+		return fl_scan_slim(out, object, kind, api_version);
+	return fl_scan_slim(&slim, object, kind, api_version) && i->opts.reduce(out, slim.data, slim.len);
+}
+
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
 {
 	AUTO(fl_buf_deinit) struct fl_buf full = {0}, slim = {0};
@@ -171,7 +180,7 @@ void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
 	if (i->opts.label_selector || i->opts.field_selector || !fl_json_is(answer, FL_JSON_OBJECT))
 		return;
 	fl_json_write(&full, answer);
-	if (!fl_scan_slim(&slim, (struct fl_span){full.data, full.len}, NULL, NULL) ||
+	if (!fl_informer_slim(i, &slim, (struct fl_span){full.data, full.len}, NULL, NULL) ||
 	    fl_object_parse(i->resource, slim.data, slim.len, &o, NULL) < 0)
 		return; // a Status, for example
 	if (i->listing)

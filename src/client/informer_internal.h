@@ -46,4 +46,7 @@ void fl_reflector_relist(struct fl_informer *i);
 // informer.c; all may run user callbacks. They take the references they get.
 void fl_informer_apply(struct fl_informer *i, struct fl_object *o);         // ADDED, MODIFIED
 void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *o); // DELETED
+// As fl_scan_slim, then opts.reduce.
+bool fl_informer_slim(const struct fl_informer *i, struct fl_buf *out, struct fl_span object, const char *kind,
+		      const char *api_version);
 void fl_informer_replace(struct fl_informer *i); // i->listed is the whole state at i->list_rv

@@ -132,7 +132,7 @@ static int add_item(struct fl_informer *i, struct fl_span item, const char *kind
 {
 	struct fl_object *o = NULL;
 	scratch->len = 0;
-	if (!fl_scan_slim(scratch, item, kind, version))
+	if (!fl_informer_slim(i, scratch, item, kind, version))
 		return fl_err_set(err, -EPROTO, "an item of the list is no object with metadata");
 	int rc = fl_object_parse(i->resource, scratch->data, scratch->len, &o, err);
 	if (rc < 0)
@@ -316,7 +316,7 @@ static void on_frame(struct fl_informer *i, struct fl_span line)
 	} else if (fl_span_is(type, "ERROR")) {
 		on_error_event(i, object);
 		return;
-	} else if (!type.p || !fl_scan_slim(&slim, object, NULL, NULL)) {
+	} else if (!type.p || !fl_informer_slim(i, &slim, object, NULL, NULL)) {
 		fl_err_set(&err, -EPROTO, "a line of the watch is no event");
 		abandon(i, "watch", &err);
 		return;

@@ -6,33 +6,66 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 
-static void env_set(struct fl_arena *a, struct fl_json *env, const char *name, const char *value)
-{
-	size_t n = strlen(name);
-	struct fl_json *entry = fl_json_new_str(a, fl_arena_printf(a, "%s=%s", name, value));
+// The environment while it grows.
+struct set {
+	struct fl_arena *a;
+	struct fl_json *list;
+	struct fl_map by_name; // name -> struct fl_json of the list
+	struct fl_map visible; // the same, of those that $(NAME) sees
+};
 
-	fl_json_each (e, env) {
-		if (strncmp(e->str.s, name, n) == 0 && e->str.s[n] == '=') {
-			e->str.s = entry->str.s;
-			e->str.len = entry->str.len;
-			return;
-		}
-	}
-	fl_json_append(env, entry);
+static void set_deinit(struct set *s)
+{
+	fl_map_deinit(&s->by_name);
+	fl_map_deinit(&s->visible);
 }
 
-static const char *env_get(const struct fl_json *env, const char *name, size_t n)
+// `entry`: "NAME=value".
+static void set_entry(struct set *s, const char *entry, bool visible)
 {
-	fl_json_each (e, env) {
+	size_t n = strcspn(entry, "=");
+	struct fl_json *now = fl_json_new_str(s->a, entry), *old = fl_map_get_n(&s->by_name, entry, n);
+
+	if (old) {
+		old->str.s = now->str.s;
+		old->str.len = now->str.len;
+		now = old;
+	} else {
+		fl_json_append(s->list, now);
+		fl_map_set_n(&s->by_name, entry, n, now);
+	}
+	if (visible)
+		fl_map_set_n(&s->visible, entry, n, now);
+}
+
+static void env_set(struct set *s, const char *name, const char *value)
+{
+	set_entry(s, fl_arena_printf(s->a, "%s=%s", name, value), true);
+}
+
+typedef const char *(*value_of_fn)(const void *arg, const char *name, size_t n);
+
+static const char *value_in_set(const void *arg, const char *name, size_t n)
+{
+	const struct set *s = arg;
+	const struct fl_json *e = fl_map_get_n(&s->visible, name, n);
+
+	return e ? e->str.s + n + 1 : NULL;
+}
+
+static const char *value_in_list(const void *arg, const char *name, size_t n)
+{
+	fl_json_each (e, (const struct fl_json *)arg) {
 		if (strncmp(e->str.s, name, n) == 0 && e->str.s[n] == '=')
 			return e->str.s + n + 1;
 	}
 	return NULL;
 }
 
-const char *fl_env_expand(struct fl_arena *a, const char *text, const struct fl_json *env)
+static const char *expand(struct fl_arena *a, const char *text, value_of_fn value_of, const void *arg)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 
@@ -42,7 +75,7 @@ const char *fl_env_expand(struct fl_arena *a, const char *text, const struct fl_
 		const char *close = text[0] == '$' && text[1] == '(' ? strchr(text, ')') : NULL;
 
 		if (close) {
-			const char *value = env_get(env, text + 2, (size_t)(close - text) - 2);
+			const char *value = value_of(arg, text + 2, (size_t)(close - text) - 2);
 
 			if (value)
 				fl_buf_puts(&b, value);
@@ -57,6 +90,11 @@ const char *fl_env_expand(struct fl_arena *a, const char *text, const struct fl_
 		}
 	}
 	return fl_arena_strdup(a, b.data ? b.data : "");
+}
+
+const char *fl_env_expand(struct fl_arena *a, const char *text, const struct fl_json *env)
+{
+	return expand(a, text, value_in_list, env);
 }
 
 static const char *ips_text(struct fl_arena *a, const struct fl_ip *ips, unsigned n)
@@ -88,7 +126,7 @@ static const char *map_field(struct fl_arena *a, const struct fl_pod_spec *p, co
 	return NULL;
 }
 
-static const char *field_value(struct fl_arena *a, const struct fl_env_source *s, const char *path)
+const char *fl_env_field(struct fl_arena *a, const struct fl_env_source *s, const char *path)
 {
 	const struct fl_pod_spec *p = s->pod;
 	char one[FL_IP_STRLEN];
@@ -114,11 +152,11 @@ static const char *field_value(struct fl_arena *a, const struct fl_env_source *s
 	return path ? map_field(a, p, path) : NULL;
 }
 
-static const char *resource_value(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *ref)
+const char *fl_env_resource(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *ref)
 {
 	const char *resource = fl_json_str_or(ref, "resource", ""), *dot = strchr(resource, '.');
 	const char *want = fl_json_str(ref, "containerName");
-	const struct fl_json *container = s->container->json;
+	const struct fl_json *container = s->container ? s->container->json : NULL;
 	bool cpu;
 	int64_t v, divisor = -1;
 
@@ -175,8 +213,8 @@ static int key_value(struct fl_arena *a, const struct fl_env_source *s, bool sec
 	return 0;
 }
 
-static int add_env_from(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *from,
-			struct fl_json *env, struct fl_err *err)
+static int add_env_from(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *from, struct set *env,
+			struct fl_err *err)
 {
 	bool secret = fl_json_get(from, "secretRef") != NULL;
 	const struct fl_json *ref = fl_json_get(from, secret ? "secretRef" : "configMapRef"), *object;
@@ -191,13 +229,13 @@ static int add_env_from(struct fl_arena *a, const struct fl_env_source *s, const
 			   : fl_err_set(err, -ENOENT, "%s \"%s\" not found", secret ? "secret" : "configmap", name);
 	fl_json_each (d, fl_json_get(object, "data")) {
 		if (d->type == FL_JSON_STRING)
-			env_set(a, env, fl_arena_printf(a, "%s%s", prefix, d->key),
+			env_set(env, fl_arena_printf(a, "%s%s", prefix, d->key),
 				secret ? decode_secret(a, d->str.s) : d->str.s);
 	}
 	return 0;
 }
 
-static int add_env(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *e, struct fl_json *env,
+static int add_env(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *e, struct set *env,
 		   struct fl_err *err)
 {
 	const struct fl_json *from = fl_json_get(e, "valueFrom"), *ref;
@@ -207,14 +245,14 @@ static int add_env(struct fl_arena *a, const struct fl_env_source *s, const stru
 	if (fl_str_empty(name))
 		return 0;
 	if (!from) {
-		value = fl_env_expand(a, fl_json_str_or(e, "value", ""), env);
+		value = expand(a, fl_json_str_or(e, "value", ""), value_in_set, env);
 	} else if ((ref = fl_json_get(from, "fieldRef"))) {
-		value = field_value(a, s, fl_json_str(ref, "fieldPath"));
+		value = fl_env_field(a, s, fl_json_str(ref, "fieldPath"));
 		if (!value)
 			return fl_err_set(err, -EINVAL, "unsupported fieldPath: %s",
 					  fl_json_str_or(ref, "fieldPath", ""));
 	} else if ((ref = fl_json_get(from, "resourceFieldRef"))) {
-		value = resource_value(a, s, ref);
+		value = fl_env_resource(a, s, ref);
 		if (!value)
 			return fl_err_set(err, -EINVAL, "unsupported container resource : %s",
 					  fl_json_str_or(ref, "resource", ""));
@@ -227,34 +265,22 @@ static int add_env(struct fl_arena *a, const struct fl_env_source *s, const stru
 				  name);
 	}
 	if (rc == 0 && value)
-		env_set(a, env, name, value);
+		env_set(env, name, value);
 	return rc;
 }
 
-int fl_env_build(struct fl_arena *a, const struct fl_env_source *s, const struct fl_image *image, struct fl_json **ret,
-		 struct fl_err *err)
+static int add_all(struct fl_arena *a, const struct fl_env_source *s, const struct fl_image *image, struct set *env,
+		   struct fl_err *err)
 {
-	struct fl_json *env = fl_json_new(a, FL_JSON_ARRAY);
+	struct fl_service_env_source services = {
+	    .pod = s->pod, .each = s->services, .arg = s->services_arg, .kubernetes_ip = s->kubernetes_ip};
 	const struct fl_json *c = s->container->json;
-	char ip[FL_IP_STRLEN];
 
 	for (const char *const *e = image->env; *e; e++)
-		fl_json_append(env, fl_json_new_str(a, *e));
-	env_set(a, env, "HOSTNAME", s->pod->hostname);
-	if (s->kubernetes_ip.family) {
-		const char *host = fl_arena_strdup(a, fl_ip_format(&s->kubernetes_ip, ip));
-		bool v6 = s->kubernetes_ip.family == AF_INET6;
-		const char *tcp = fl_arena_printf(a, "tcp://%s%s%s:443", v6 ? "[" : "", host, v6 ? "]" : "");
-
-		env_set(a, env, "KUBERNETES_SERVICE_HOST", host);
-		env_set(a, env, "KUBERNETES_SERVICE_PORT", "443");
-		env_set(a, env, "KUBERNETES_SERVICE_PORT_HTTPS", "443");
-		env_set(a, env, "KUBERNETES_PORT", tcp);
-		env_set(a, env, "KUBERNETES_PORT_443_TCP", tcp);
-		env_set(a, env, "KUBERNETES_PORT_443_TCP_PROTO", "tcp");
-		env_set(a, env, "KUBERNETES_PORT_443_TCP_PORT", "443");
-		env_set(a, env, "KUBERNETES_PORT_443_TCP_ADDR", host);
-	}
+		set_entry(env, *e, false);
+	set_entry(env, fl_arena_printf(a, "HOSTNAME=%s", s->pod->hostname), false);
+	fl_json_each (e, fl_service_env(a, &services))
+		set_entry(env, e->str.s, true);
 	fl_json_each (from, fl_json_get(c, "envFrom")) {
 		int rc = add_env_from(a, s, from, env, err);
 
@@ -267,7 +293,21 @@ int fl_env_build(struct fl_arena *a, const struct fl_env_source *s, const struct
 		if (rc < 0)
 			return rc;
 	}
-	*ret = env;
+	return 0;
+}
+
+int fl_env_build(struct fl_arena *a, const struct fl_env_source *s, const struct fl_image *image, struct fl_env *ret,
+		 struct fl_err *err)
+{
+	AUTO(set_deinit) struct set env = {.a = a, .list = fl_json_new(a, FL_JSON_ARRAY)};
+	struct fl_json *pods = fl_json_new(a, FL_JSON_ARRAY);
+	int rc = add_all(a, s, image, &env, err);
+
+	if (rc < 0)
+		return rc;
+	for (struct fl_map_iter it = {0}; fl_map_next(&env.visible, &it);)
+		fl_json_append(pods, fl_json_clone(a, it.value));
+	*ret = (struct fl_env){.all = env.list, .pods = pods};
 	return 0;
 }
 
@@ -281,19 +321,19 @@ static void append_expanded(struct fl_arena *a, struct fl_json *to, const struct
 }
 
 int fl_env_command(struct fl_arena *a, const struct fl_container_spec *c, const struct fl_image *image,
-		   const struct fl_json *env, struct fl_json **ret, struct fl_err *err)
+		   const struct fl_env *env, struct fl_json **ret, struct fl_err *err)
 {
 	struct fl_json *argv = fl_json_new(a, FL_JSON_ARRAY);
 	const struct fl_json *command = fl_json_get(c->json, "command"), *args = fl_json_get(c->json, "args");
 
 	if (fl_json_count(command)) {
-		append_expanded(a, argv, command, env);
+		append_expanded(a, argv, command, env->pods);
 	} else {
 		for (const char *const *e = image->entrypoint; *e; e++)
 			fl_json_append(argv, fl_json_new_str(a, *e));
 	}
 	if (fl_json_count(args)) {
-		append_expanded(a, argv, args, env);
+		append_expanded(a, argv, args, env->pods);
 	} else if (!fl_json_count(command)) {
 		for (const char *const *e = image->cmd; *e; e++)
 			fl_json_append(argv, fl_json_new_str(a, *e));

@@ -331,7 +331,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 		       *uts = fl_podnet_ns_path(o->paths, p->uid, "uts"),
 		       *ipc = fl_podnet_ns_path(o->paths, p->uid, "ipc");
 	struct fl_pod_spec spec = {0};
-	struct fl_json *env = NULL, *argv = NULL;
+	struct fl_env env = {0};
+	struct fl_json *argv = NULL;
 	struct fl_oci_mount *mounts = NULL;
 	unsigned n_mounts = 0;
 	int rc = fl_pod_spec_read(a, fl_object_tree(p->obj, a), &spec, err);
@@ -346,6 +347,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .n_pod_ips = p->n_ips,
 	    .n_host_ips = o->n_node_ips,
 	    .kubernetes_ip = o->kubernetes_ip,
+	    .services = o->api->services,
+	    .services_arg = o->api_arg,
 	    .node_cpu_milli = o->node_cpu_milli,
 	    .node_memory = o->node_memory,
 	    .lookup = lookup,
@@ -353,7 +356,7 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	};
 	rc = fl_env_build(a, &source, c->image, &env, err);
 	if (rc == 0)
-		rc = fl_env_command(a, source.container, c->image, env, &argv, err);
+		rc = fl_env_command(a, source.container, c->image, &env, &argv, err);
 	if (rc == 0)
 		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, &mounts, &n_mounts, err);
 	if (rc < 0)
@@ -367,7 +370,7 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .container = source.container,
 	    .image = c->image,
 	    .argv = argv,
-	    .env = env,
+	    .env = env.all,
 	    .netns = p->host_network ? NULL : net,
 	    .utsns = p->host_network ? NULL : uts,
 	    .ipcns = p->host_network ? NULL : ipc,

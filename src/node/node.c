@@ -38,7 +38,7 @@ struct node {
 	struct fl_client *client;
 	struct fl_recorder *recorder;
 	struct fl_pods *pods;
-	struct fl_informer *informer;
+	struct fl_informer *informer, *services;
 	struct fl_kubelet *kubelet;
 	struct fl_heart *heart;
 	struct fl_firewall *firewall;
@@ -110,8 +110,36 @@ static void event(void *arg, const struct fl_object *pod, const char *type, cons
 	fl_recorder_event(n->recorder, pod, type, reason, "%s", text);
 }
 
+static bool services_known(void *arg)
+{
+	const struct node *n = arg;
+
+	return n->services && fl_informer_synced(n->services);
+}
+
+static void each_service(void *arg, const char *ns, bool (*visit)(void *arg, const struct fl_object *service),
+			 void *visit_arg)
+{
+	const struct node *n = arg;
+
+	fl_informer_each(n->services, ns, visit, visit_arg);
+}
+
+static void on_services_synced(void *arg)
+{
+	struct node *n = arg;
+
+	fl_pods_services_synced(n->pods);
+}
+
 static const struct fl_pods_api api = {
-    .write_status = write_status, .delete_pod = delete_pod, .fetch = fetch, .event = event};
+    .write_status = write_status,
+    .delete_pod = delete_pod,
+    .fetch = fetch,
+    .event = event,
+    .services_known = services_known,
+    .services = each_service,
+};
 
 static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
@@ -312,11 +340,15 @@ static int start_serving(struct node *n, struct fl_err *err)
 	};
 	struct fl_informer_opts i = {
 	    .gvr = &fl_gvr_pods, .field_selector = selector, .on_change = on_pod, .on_synced = on_synced, .arg = n};
+	struct fl_informer_opts services = {
+	    .gvr = &fl_gvr_services, .reduce = fl_service_env_reduce, .on_synced = on_services_synced, .arg = n};
 	uint16_t port = 0;
 	int rc = fl_kubelet_start(&k, &n->kubelet, &port, err);
 
 	if (rc == 0)
 		rc = fl_informer_start(n->client, &i, &n->informer, err);
+	if (rc == 0)
+		rc = fl_informer_start(n->client, &services, &n->services, err);
 	if (rc == 0)
 		n->heart = fl_heart_start(n->client, o, n->runtime.version, port);
 	if (rc == 0)
@@ -332,6 +364,7 @@ static void on_kubelet_stopped(void *arg)
 
 	fl_heart_stop(&n->heart);
 	fl_informer_stop(&n->informer);
+	fl_informer_stop(&n->services);
 	fl_recorder_free(&n->recorder);
 	fl_pods_free(&n->pods);
 	fl_client_free(&n->client);

@@ -257,7 +257,7 @@ static void containers_look(struct pod *p, uint64_t *next)
 		}
 		earliest(next, p->retry_at_ms);
 	}
-	documents = !p->fetches && !p->fetch_failed;
+	documents = !p->fetches && !p->fetch_failed && p->pods->o.api->services_known(p->pods->o.api_arg);
 	for (unsigned i = 0; i < p->n_containers; i++) {
 		struct container *c = &p->containers[i];
 

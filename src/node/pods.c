@@ -354,6 +354,12 @@ void fl_pods_synced(struct fl_pods *pods)
 	}
 }
 
+void fl_pods_services_synced(struct fl_pods *pods)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it);)
+		fl_pod_kick(it.value);
+}
+
 size_t fl_pods_count(const struct fl_pods *p)
 {
 	return p->table.n;

@@ -14,6 +14,7 @@
 #include "base/ip.h"
 #include "node/image.h"
 #include "node/paths.h"
+#include "node/svcenv.h"
 
 struct fl_pods;
 
@@ -28,6 +29,10 @@ struct fl_pods_api { // none may call `done` before it returns
 	// A ConfigMap or Secret.
 	void (*fetch)(void *arg, bool secret, const char *ns, const char *name, fl_pods_done done, void *done_arg);
 	void (*event)(void *arg, const struct fl_object *pod, const char *type, const char *reason, const char *text);
+	// What is known of the Services; no container starts before services_known, which fl_pods_services_synced
+	// tells.
+	bool (*services_known)(void *arg);
+	fl_services_each services;
 };
 
 struct fl_pods_opts { // strings and pointers are borrowed for the life of the pods
@@ -53,6 +58,8 @@ void fl_pods_set(struct fl_pods *p, const struct fl_object *pod); // new, or cha
 void fl_pods_gone(struct fl_pods *p, const char *uid);            // is in the API no longer
 // All pods of the API were told by fl_pods_set: those that were not are gone.
 void fl_pods_synced(struct fl_pods *p);
+
+void fl_pods_services_synced(struct fl_pods *p); // containers wait for it
 
 size_t fl_pods_count(const struct fl_pods *p);
 

@@ -415,6 +415,31 @@ static void metadata_alone(void **state)
 	end(&r);
 }
 
+static bool reduce(struct fl_buf *out, const char *json, size_t len)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_json *j = NULL;
+	if (fl_json_parse(&a, json, len, NULL, &j, NULL) < 0)
+		return false;
+	fl_json_set_str(&a, j, "kept", "little");
+	fl_json_write(out, j);
+	return true;
+}
+
+static void keeps_what_is_read(void **state)
+{
+	struct fixture f;
+	struct record r;
+	setup(&f, serve_pages);
+	begin(&r, &f, (struct fl_informer_opts){.reduce = reduce});
+	wait_for(&f, f.stream);
+	send_event(&f, "ADDED", pod("new", "u9", 90));
+	wait_for(&f, fl_informer_find(r.i, "d", "new"));
+	assert_non_null(strstr(fl_informer_find(r.i, "d", "new")->json, "\"kept\":\"little\""));
+	assert_non_null(strstr(fl_informer_find(r.i, "d", "a")->json, "\"kept\":\"little\"")); // of the list
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -424,6 +449,7 @@ int main(void)
 	    cmocka_unit_test(broken_lines_end_the_stream), cmocka_unit_test(stop_inside_a_callback),
 	    cmocka_unit_test(own_writes_at_once),          cmocka_unit_test(own_writes_survive_a_list),
 	    cmocka_unit_test(forgets_and_tells_again),     cmocka_unit_test(metadata_alone),
+	    cmocka_unit_test(keeps_what_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

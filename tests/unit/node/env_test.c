@@ -59,20 +59,21 @@ static void setup(struct fixture *f, const char *container)
 static void expect_env(const char *env, const char *want)
 {
 	struct fixture f = {0};
-	struct fl_json *got;
+	struct fl_env got = {0};
 	struct fl_err err = {0};
 
 	setup(&f, fl_arena_printf(&f.a, "{'name':'c','image':'x',%s}", env));
 	if (fl_env_build(&f.a, &f.s, &image, &got, &err) < 0)
 		fail_msg("%s", err.text);
-	assert_string_equal(text_of(&f.a, got), fl_arena_printf(&f.a, "['PATH=/bin','LANG=C','HOSTNAME=web'%s]", want));
+	assert_string_equal(text_of(&f.a, got.all),
+			    fl_arena_printf(&f.a, "['PATH=/bin','LANG=C','HOSTNAME=web'%s]", want));
 	fl_arena_deinit(&f.a);
 }
 
 static void expect_error(const char *env, const char *want)
 {
 	struct fixture f = {0};
-	struct fl_json *got;
+	struct fl_env got = {0};
 	struct fl_err err = {0};
 
 	setup(&f, fl_arena_printf(&f.a, "{'name':'c','image':'x',%s}", env));
@@ -83,8 +84,8 @@ static void expect_error(const char *env, const char *want)
 
 static void values_and_expansion(void **state)
 {
-	expect_env("'env':[{'name':'A','value':'1'},{'name':'B','value':'$(A)-$(C)-$$(A)-$(PATH)'},{'name':'E'}]",
-		   ",'A=1','B=1-$(C)-$(A)-/bin','E='");
+	expect_env("'env':[{'name':'A','value':'1'},{'name':'B','value':'$(A)-$(C)-$$(A)-$(PATH)-$(D'},{'name':'E'}]",
+		   ",'A=1','B=1-$(C)-$(A)-$(PATH)-$(D','E='");
 	expect_env("'env':[{'name':'A','value':'1'},{'name':'A','value':'2'}]", ",'A=2'");
 }
 
@@ -108,6 +109,17 @@ static void references(void **state)
 		   "{'resource':'limits.memory','divisor':'1Mi'}}},{'name':'C','valueFrom':{'resourceFieldRef':"
 		   "{'resource':'limits.cpu'}}}]",
 		   ",'M=64','C=2'");
+	expect_env(
+	    "'envFrom':[{'prefix':'S_','secretRef':{'name':'there'}},{'configMapRef':{'name':'gone','optional':true}},"
+	    "{'secretRef':{'name':'gone','optional':true}}],'env':[{'name':'O','valueFrom':{'secretKeyRef':"
+	    "{'name':'there','key':'z','optional':true}}},{'name':'A','valueFrom':{'fieldRef':{'fieldPath':"
+	    "'metadata.annotations[\\u0027x\\u0027]'}}},{'name':'R','value':'$(S_k)'}]",
+	    ",'S_k=secret','A=y','R=secret'");
+	expect_env("'resources':{'requests':{'cpu':'250m','memory':'1Gi'}},'env':[{'name':'C','valueFrom':"
+		   "{'resourceFieldRef':{'containerName':'c','resource':'requests.cpu','divisor':'1m'}}},{'name':'M',"
+		   "'valueFrom':{'resourceFieldRef':{'resource':'requests.memory'}}},{'name':'E','valueFrom':"
+		   "{'resourceFieldRef':{'resource':'limits.memory','divisor':'1Mi'}}}]",
+		   ",'C=250','M=1073741824','E=1024'");
 }
 
 static void what_is_missing_is_named(void **state)
@@ -128,7 +140,8 @@ static void expect_command(const char *container, const char *want)
 	struct fl_err err = {0};
 
 	setup(&f, fl_arena_printf(&f.a, "{'name':'c','image':'x'%s}", container));
-	assert_int_equal(fl_env_command(&f.a, &f.pod.containers[0], &image, tree(&f.a, "['A=1']"), &argv, &err), 0);
+	struct fl_env env = {.all = tree(&f.a, "['A=1','PATH=/bin']"), .pods = tree(&f.a, "['A=1']")};
+	assert_int_equal(fl_env_command(&f.a, &f.pod.containers[0], &image, &env, &argv, &err), 0);
 	assert_string_equal(text_of(&f.a, argv), want);
 	fl_arena_deinit(&f.a);
 }
@@ -136,7 +149,7 @@ static void expect_command(const char *container, const char *want)
 static void command_over_entrypoint(void **state)
 {
 	expect_command("", "['/entry','default']");
-	expect_command(",'args':['$(A)','$(B)']", "['/entry','1','$(B)']");
+	expect_command(",'args':['$(A)','$(B)','$(PATH)']", "['/entry','1','$(B)','$(PATH)']");
 	expect_command(",'command':['/own']", "['/own']");
 	expect_command(",'command':['/own'],'args':['x']", "['/own','x']");
 }

@@ -49,7 +49,9 @@ struct harness {
 	struct fl_map statuses; // uid -> char * (JSON)
 	struct fl_map deleted;  // uid -> itself
 	struct fl_map objects;  // "c/ns/name" -> char * (JSON)
-	struct fl_buf events;   // "reason message\n"
+	struct fl_map services; // "ns/name" -> struct fl_object
+	bool services_unknown;
+	struct fl_buf events; // "pod reason: message\n"
 	unsigned writes;
 };
 
@@ -121,7 +123,32 @@ static inline void h_event(void *arg, const struct fl_object *pod, const char *t
 	fl_buf_printf(&h->events, "%s %s: %s\n", pod->name, reason, text);
 }
 
-static const struct fl_pods_api harness_api = {h_write_status, h_delete_pod, h_fetch, h_event};
+static inline bool h_services_known(void *arg)
+{
+	struct harness *h = arg;
+
+	return !h->services_unknown;
+}
+
+static inline void h_services(void *arg, const char *ns, bool (*visit)(void *arg, const struct fl_object *service),
+			      void *visit_arg)
+{
+	struct harness *h = arg;
+
+	for (struct fl_map_iter it = {0}; fl_map_next(&h->services, &it);) {
+		const struct fl_object *o = it.value;
+
+		if (strcmp(o->ns, ns) == 0 && !visit(visit_arg, o))
+			return;
+	}
+}
+
+static const struct fl_pods_api harness_api = {.write_status = h_write_status,
+					       .delete_pod = h_delete_pod,
+					       .fetch = h_fetch,
+					       .event = h_event,
+					       .services_known = h_services_known,
+					       .services = h_services};
 
 static inline void harness_on_image(void *arg, int rc, const struct fl_image *image, const char *message)
 {
@@ -213,6 +240,12 @@ static inline void harness_free(struct harness *h)
 	map_free_values(&h->statuses);
 	map_free_values(&h->objects);
 	fl_map_deinit(&h->deleted);
+	for (struct fl_map_iter it = {0}; fl_map_next(&h->services, &it);) {
+		struct fl_object *service = it.value;
+
+		fl_object_put(&service);
+	}
+	fl_map_deinit(&h->services);
 	fl_buf_deinit(&h->events);
 	fl_runtime_deinit(&h->runtime);
 	fl_node_paths_deinit(&h->paths);
@@ -233,22 +266,35 @@ static inline int harness_teardown(void **state)
 	return rc;
 }
 
-static inline struct fl_object *harness_object(const char *json)
+static inline struct fl_object *harness_object(const char *plural, const char *json)
 {
 	struct fl_object *o = NULL;
 	struct fl_err err = {0};
 
-	if (fl_object_parse(fl_resource_intern("", "pods"), json, strlen(json), &o, &err) < 0)
+	if (fl_object_parse(fl_resource_intern("", plural), json, strlen(json), &o, &err) < 0)
 		fail_msg("%s", err.text);
 	return o;
 }
 
 static inline void harness_set(struct harness *h, const char *json)
 {
-	struct fl_object *o = harness_object(json);
+	struct fl_object *o = harness_object("pods", json);
 
 	fl_pods_set(h->pods, o);
 	fl_object_put(&o);
+}
+
+static inline void harness_service(struct harness *h, const char *ns, const char *name, const char *ip, int port)
+{
+	AUTO_FREE char *key = fl_asprintf("%s/%s", ns, name);
+	AUTO_FREE char *json =
+	    fl_asprintf("{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%"
+			"s\",\"uid\":\"%s\","
+			"\"resourceVersion\":\"1\"},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"port\":%d}]}}",
+			name, ns, name, ip, port);
+	struct fl_object *old = fl_map_set(&h->services, key, harness_object("services", json));
+
+	fl_object_put(&old);
 }
 
 // Text at a dotted path of a pod's last status: "containerStatuses.0.state.running.startedAt". "" when absent; lives

@@ -275,6 +275,35 @@ static void environment_files_and_init(void **state)
 	harness_free(h);
 }
 
+static void waits_for_services_and_sees_them(void **state)
+{
+	struct harness *h = harness_new("pods-svc");
+
+	h->services_unknown = true;
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
+	harness_set(h, POD("web-1", "u-2", "", ECHO_CONTAINER, ",\"enableServiceLinks\":false"));
+	expect_status(h, "u-1", "containerStatuses.0.state.waiting.reason", "ContainerCreating");
+	harness_service(h, "default", "back-end", "10.96.0.7", 80);
+	harness_service(h, "other", "far", "10.96.0.8", 80);
+	h->services_unknown = false;
+	fl_pods_services_synced(h->pods);
+	expect_status(h, "u-1", "phase", "Running");
+	expect_status(h, "u-2", "phase", "Running");
+	AUTO_FREE char *env =
+	    run_shell("tr '\\0' '\\n' </proc/$(cat %s/u-1/containers/echo/0/pid)/environ | grep -e ^BACK_END_SERVICE "
+		      "-e ^BACK_END_PORT= -e ^FAR -e ^KUBERNETES_SERVICE_HOST | sort",
+		      h->paths.pods);
+	assert_string_equal(env, "BACK_END_PORT=tcp://10.96.0.7:80\nBACK_END_SERVICE_HOST=10.96.0.7\n"
+				 "BACK_END_SERVICE_PORT=80\nKUBERNETES_SERVICE_HOST=10.96.0.1");
+	AUTO_FREE char *none =
+	    run_shell("tr '\\0' '\\n' </proc/$(cat %s/u-2/containers/echo/0/pid)/environ | grep -e ^BACK_END "
+		      "-e ^KUBERNETES_SERVICE_HOST",
+		      h->paths.pods);
+	assert_string_equal(none, "KUBERNETES_SERVICE_HOST=10.96.0.1");
+	harness_free(h);
+}
+
 static void waits_for_its_config_map(void **state)
 {
 	struct harness *h = harness_new("pods-config");
@@ -336,6 +365,7 @@ int main(void)
 	    cmocka_unit_test_teardown(is_deleted_gracefully, harness_teardown),
 	    cmocka_unit_test_teardown(readiness_follows_the_probe, harness_teardown),
 	    cmocka_unit_test_teardown(environment_files_and_init, harness_teardown),
+	    cmocka_unit_test_teardown(waits_for_services_and_sees_them, harness_teardown),
 	    cmocka_unit_test_teardown(waits_for_its_config_map, harness_teardown),
 	    cmocka_unit_test_teardown(leaves_nothing, harness_teardown),
 	};
