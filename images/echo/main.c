@@ -2,6 +2,7 @@
 // fairlead-echo [serve] [--http-port=N] [--tcp-port=N] [--udp-port=N] [--ready-after=MS] [--log]
 // fairlead-echo get [-n count] [-t ms] URL
 // fairlead-echo resolve [-4|-6] NAME
+// fairlead-echo do STEP...
 // The ports may come from ECHO_HTTP_PORT, ECHO_TCP_PORT and ECHO_UDP_PORT; an option wins.
 #include "echo.h"
 
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
 		return echo_get_main(argc, argv);
 	if (strcmp(verb, "resolve") == 0)
 		return echo_resolve_main(argc, argv);
-	fprintf(stderr, "fairlead-echo: unknown verb %s (serve, get, resolve)\n", verb);
+	if (strcmp(verb, "do") == 0)
+		return echo_do_main(argc, argv);
+	fprintf(stderr, "fairlead-echo: unknown verb %s (serve, get, resolve, do)\n", verb);
 	return 2;
 }

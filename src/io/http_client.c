@@ -506,7 +506,13 @@ static bool set_options(struct fl_http_call *call, const struct fl_http_call_opt
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
 	SET(CURLOPT_TCP_KEEPINTVL, 15L);
-	SET(CURLOPT_HTTP_VERSION, (long)(c->http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+	SET(CURLOPT_HTTP_VERSION, (long)(o->h2c     ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+					 : c->http1 ? CURL_HTTP_VERSION_1_1
+						    : CURL_HTTP_VERSION_2TLS));
+	if (o->fresh) {
+		SET(CURLOPT_FRESH_CONNECT, 1L);
+		SET(CURLOPT_FORBID_REUSE, 1L);
+	}
 	// Rather one connection with many streams than many connections. Not for plain text, where libcurl would let a
 	// second call wait for the end of the first one before it knows that the server has no HTTP/2.
 	SET(CURLOPT_PIPEWAIT, !c->http1 && strncasecmp(o->url, "https:", 6) == 0 ? 1L : 0L);
@@ -561,7 +567,8 @@ void fl_http_call_cancel(struct fl_http_call **call)
 const char *fl_http_call_header(const struct fl_http_call *call, const char *name)
 {
 	struct curl_header *h;
-	return curl_easy_header(call->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? h->value : NULL;
+	return curl_easy_header(call->easy, name, 0, CURLH_HEADER | CURLH_TRAILER, -1, &h) == CURLHE_OK ? h->value
+													: NULL;
 }
 
 void fl_http_call_pause(struct fl_http_call *call, bool pause)

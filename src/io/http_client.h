@@ -31,6 +31,8 @@ struct fl_http_call_opts {
 	const char *const *headers; // "Name: value", NULL-terminated, or NULL; copied
 	const void *body;           // copied
 	size_t body_len;
+	bool h2c;                    // HTTP/2 without TLS and without asking (RFC 9113 3.3); for gRPC
+	bool fresh;                  // on a connection of its own, which is closed after it
 	unsigned timeout_ms;         // whole call; 0 = none (watches)
 	unsigned connect_timeout_ms; // 0 = 10 s
 	unsigned stall_timeout_ms;   // no byte for that long ends the call; 0 = none
@@ -47,7 +49,8 @@ struct fl_http_call_opts {
 FL_WUR int fl_http_client_call(struct fl_http_client *c, const struct fl_http_call_opts *opts,
 			       struct fl_http_call **ret, struct fl_err *err);
 void fl_http_call_cancel(struct fl_http_call **call); // no callback runs after this; accepts NULL inside
-// A response header of a call whose first data or end has come; NULL when absent. Valid inside the callbacks.
+// A response header or trailer of a call whose first data or end has come; NULL when absent. Valid inside the
+// callbacks.
 const char *fl_http_call_header(const struct fl_http_call *call, const char *name);
 // Back-pressure for a streamed body: no on_data until resumed. Over HTTP/2 the other calls of its connection stall with
 // it once its window is full (libcurl 7.88 reads no further): see fl_http_client_opts.http1.

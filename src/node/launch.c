@@ -15,7 +15,6 @@
 #include "node/pod.h"
 
 #define MESSAGE_MAX    4096 // kubelet: of a termination message
-#define KILL_AGAIN_MS  10000
 #define CONFIG_WAIT_MS 5000
 
 char *fl_container_dir(const struct container *c, unsigned attempt)
@@ -71,6 +70,7 @@ void fl_container_unqueue(struct container *c)
 void fl_container_release(struct container *c)
 {
 	fl_prober_stop(&c->prober);
+	fl_action_cancel(&c->hook);
 	fl_ctr_free(&c->ctr);
 	fl_container_unqueue(c);
 }
@@ -146,8 +146,9 @@ static void on_failure(void *arg, enum fl_probe_use use, const char *text, bool 
 	fl_pod_event(p, "Warning", "Unhealthy", "%s", text);
 	if (!kill || p->stage != POD_RUNNING)
 		return;
-	fl_pod_event(p, "Normal", "Killing", "Container %s failed %s probe, will be restarted", c->name,
-		     use == FL_PROBE_STARTUP ? "startup" : "liveness");
+	fl_pod_event(p, "Normal", "Killing", "Container %s failed %s probe%s", c->name,
+		     use == FL_PROBE_STARTUP ? "startup" : "liveness",
+		     p->restart != FL_RESTART_NEVER || c->sidecar ? ", will be restarted" : "");
 	fl_container_stop(c, grace_s >= 0 ? grace_s : p->grace_s);
 	fl_pod_kick(p);
 }
@@ -156,19 +157,13 @@ static void probes_start(struct container *c)
 {
 	struct pod *p = c->pod;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	AUTO_FREE char *id = container_id(c, c->attempt);
 	struct fl_pod_spec spec = {0};
 
 	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
 		return;
 	struct fl_prober_opts o = {
-	    .loop = p->pods->o.loop,
-	    .http = p->pods->http,
+	    .place = c->place,
 	    .container = spec.containers[c->index].json,
-	    .pod_ip = p->ips[0],
-	    .runtime = p->pods->o.runtime,
-	    .runtime_root = p->pods->o.paths->runtime_root,
-	    .id = id,
 	    .was_ready = c->was_ready,
 	    .was_started = c->was_started,
 	    .on_ready = on_ready,
@@ -209,9 +204,17 @@ static void on_started(void *arg, int64_t started_ns)
 	c->state = CONTAINER_RUNNING;
 	c->started_ns = started_ns;
 	c->tries = 0;
-	probes_start(c);
+	c->stop = STOP_NOT;
+	fl_container_place(c);
 	if (!found)
 		fl_pod_event(c->pod, "Normal", "Started", "Container started");
+	fl_container_post_start(c);
+}
+
+void fl_container_running(struct container *c)
+{
+	if (c->stop == STOP_NOT)
+		probes_start(c);
 	fl_pod_kick(c->pod);
 }
 
@@ -249,8 +252,8 @@ static void run_end_set(struct container *c, const struct fl_ctr_exit *e)
 	    .attempt = c->attempt,
 	};
 	c->state = CONTAINER_ENDED;
-	c->terminating = false;
-	c->kill_at_ms = 0;
+	c->stop = STOP_NOT;
+	c->in_post_start = false;
 	c->told_backoff = false;
 	c->ended_ms = fl_mono_ms();
 }
@@ -284,32 +287,13 @@ static void on_exit_of(void *arg, const struct fl_ctr_exit *e)
 
 	slot_free(c);
 	fl_prober_stop(&c->prober);
+	fl_action_cancel(&c->hook);
 	fl_ctr_free(&c->ctr);
 	run_end_set(c, e);
 	drop_files(c, c->attempt);
 	if (!e->ran)
 		fl_pod_event(c->pod, "Warning", "Failed", "Error: %s", e->message ? e->message : "cannot be started");
 	fl_pod_kick(c->pod);
-}
-
-void fl_container_stop(struct container *c, int64_t grace_s)
-{
-	uint64_t now = uv_now(c->pod->pods->o.loop), kill_at = now + (uint64_t)(grace_s < 0 ? 0 : grace_s) * 1000;
-
-	if (c->state != CONTAINER_RUNNING)
-		return;
-	if (!c->terminating) {
-		c->terminating = true;
-		c->kill_at_ms = kill_at;
-		if (grace_s > 0)
-			fl_ctr_kill(c->ctr, SIGTERM);
-	} else if (kill_at < c->kill_at_ms) {
-		c->kill_at_ms = kill_at;
-	}
-	if (c->kill_at_ms <= now) {
-		fl_ctr_kill(c->ctr, SIGKILL);
-		c->kill_at_ms = now + KILL_AGAIN_MS;
-	}
 }
 
 // --- start ---

@@ -169,14 +169,8 @@ static bool container_active(const struct container *c)
 static bool init_passed(const struct container *c)
 {
 	if (c->sidecar)
-		return c->state == CONTAINER_RUNNING && fl_prober_started(c->prober);
+		return c->state == CONTAINER_RUNNING && !c->in_post_start && fl_prober_started(c->prober);
 	return c->state == CONTAINER_ENDED && c->now.code == 0;
-}
-
-static void earliest(uint64_t *next, uint64_t at)
-{
-	if (at < *next)
-		*next = at;
 }
 
 static void restart_when_due(struct container *c, uint64_t *next)
@@ -190,7 +184,7 @@ static void restart_when_due(struct container *c, uint64_t *next)
 				     "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, c->pod->name,
 				     c->pod->ns, c->pod->uid);
 		}
-		earliest(next, uv_now(c->pod->pods->o.loop) + (until - now));
+		fl_earliest(next, uv_now(c->pod->pods->o.loop) + (until - now));
 		return;
 	}
 	fl_backoff_next(&c->backoff, c->ended_ms);
@@ -215,16 +209,12 @@ static void container_look(struct container *c, bool may_start, uint64_t *next)
 	if (may_start && (c->state == CONTAINER_WAITING || c->state == CONTAINER_QUEUED)) {
 		fl_container_launch(c);
 		if (c->state == CONTAINER_WAITING && c->not_before_ms > now) {
-			earliest(next, c->not_before_ms);
+			fl_earliest(next, c->not_before_ms);
 			if (fl_streq(c->wait_reason, "ErrImagePull"))
-				earliest(next, c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS);
+				fl_earliest(next, c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS);
 		}
 	}
-	if (c->terminating && c->state == CONTAINER_RUNNING) {
-		if (now >= c->kill_at_ms)
-			fl_container_stop(c, 0);
-		earliest(next, c->kill_at_ms);
-	}
+	fl_container_stop_look(c, true, next);
 }
 
 // The pod ended by itself when no regular container runs or will run, or an init container failed for good.
@@ -244,6 +234,15 @@ bool fl_pod_has_ended(const struct pod *p)
 	return all;
 }
 
+// Containers are started one after the other, and postStart belongs to the start.
+static bool holds_back(const struct container *c)
+{
+	if (!c->has_post_start)
+		return false;
+	return (c->state >= CONTAINER_PULLING && c->state <= CONTAINER_STARTING) ||
+	       (c->state == CONTAINER_RUNNING && c->in_post_start && c->stop == STOP_NOT);
+}
+
 static void containers_look(struct pod *p, uint64_t *next)
 {
 	bool go = true, documents;
@@ -255,7 +254,7 @@ static void containers_look(struct pod *p, uint64_t *next)
 			p->retry_at_ms = now + REFETCH_MS;
 			fl_pod_fetch(p);
 		}
-		earliest(next, p->retry_at_ms);
+		fl_earliest(next, p->retry_at_ms);
 	}
 	documents = !p->fetches && !p->fetch_failed && p->pods->o.api->services_known(p->pods->o.api_arg);
 	for (unsigned i = 0; i < p->n_containers; i++) {
@@ -263,7 +262,7 @@ static void containers_look(struct pod *p, uint64_t *next)
 
 		if (go || container_active(c) || (c->state == CONTAINER_ENDED && !c->init))
 			container_look(c, documents, next);
-		if (c->init && !init_passed(c))
+		if ((c->init && !init_passed(c)) || holds_back(c))
 			go = false;
 	}
 	if (fl_pod_has_ended(p)) {
@@ -276,27 +275,40 @@ static void containers_look(struct pod *p, uint64_t *next)
 
 // --- stop ---
 
+// Sidecars end after those that they serve, in the reverse of the order that they were started in.
+static bool stop_turn(const struct pod *p, unsigned i)
+{
+	if (!p->containers[i].sidecar)
+		return true;
+	for (unsigned k = i + 1; k < p->n_containers; k++) {
+		const struct container *later = &p->containers[k];
+
+		if (container_active(later) && (later->sidecar || !later->init))
+			return false;
+	}
+	return true;
+}
+
 static void stop_look(struct pod *p, uint64_t *next)
 {
 	uint64_t now = uv_now(p->pods->o.loop);
+	int64_t left_s = p->stop_at_ms > now ? (int64_t)(p->stop_at_ms - now + 999) / 1000 : 0;
 	bool active = false;
 
 	for (unsigned i = 0; i < p->n_containers; i++) {
 		struct container *c = &p->containers[i];
 
 		if (c->state == CONTAINER_RUNNING) {
-			int64_t left_s = p->stop_at_ms > now ? (int64_t)(p->stop_at_ms - now + 999) / 1000 : 0;
-
-			if (!c->terminating && p->doomed)
+			if (c->stop == STOP_NOT)
 				fl_pod_event(p, "Normal", "Killing", "Stopping container %s", c->name);
-			if (!c->terminating || now >= c->kill_at_ms || p->stop_at_ms < c->kill_at_ms)
-				fl_container_stop(c, left_s);
-			earliest(next, c->kill_at_ms);
+			fl_container_stop(c, left_s);
 		}
 		if (c->state == CONTAINER_QUEUED)
 			fl_container_unqueue(c);
 		active = active || container_active(c);
 	}
+	for (unsigned i = 0; i < p->n_containers; i++)
+		fl_container_stop_look(&p->containers[i], stop_turn(p, i), next);
 	if (!active)
 		fl_pod_teardown_start(p, p->doomed);
 }
@@ -367,9 +379,9 @@ void fl_pod_on_timer(uv_timer_t *timer)
 	if (p->stage == POD_OVER && p->doomed && p->cleared)
 		fl_pod_delete(p);
 	if (p->status_wanted && !p->status_busy)
-		earliest(&next, p->status_at_ms);
+		fl_earliest(&next, p->status_at_ms);
 	if (p->delete_at_ms && !p->deleting)
-		earliest(&next, p->delete_at_ms);
+		fl_earliest(&next, p->delete_at_ms);
 	if (next != UINT64_MAX && !p->dead && !uv_is_active((uv_handle_t *)&p->timer)) {
 		now = uv_now(p->pods->o.loop);
 		uv_timer_start(&p->timer, fl_pod_on_timer, next > now ? next - now : 0, 0);

@@ -5,6 +5,7 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "node/action.h"
 #include "node/backoff.h"
 #include "node/ctr.h"
 #include "node/env.h"
@@ -35,6 +36,13 @@ enum container_state {
 	CONTAINER_ENDED,
 };
 
+enum container_stop {
+	STOP_NOT,
+	STOP_HOOK, // preStop runs
+	STOP_TURN, // a sidecar waits for those that it serves
+	STOP_TERM, // SIGTERM was sent
+};
+
 struct run_end { // how a run of a container ended
 	int code;
 	const char *reason; // static text
@@ -61,9 +69,15 @@ struct container {
 	const struct fl_image *image;
 	int64_t started_ns;
 	bool was_ready, was_started; // as recorded by an earlier run of the node
-	bool terminating;            // SIGTERM was sent
-	uint64_t kill_at_ms;         // then SIGKILL
-	struct run_end now, last;    // now: ENDED; last: the run before
+	bool has_post_start, has_pre_stop;
+	bool in_post_start; // it runs, or failed: the container does not count as running
+	struct fl_action *hook;
+	struct fl_action_place place; // of the run now; strings in place_arena
+	struct fl_arena place_arena;
+	enum container_stop stop;
+	uint64_t stop_deadline_ms;       // end of the grace period
+	uint64_t term_ms, kill_again_ms; // SIGTERM was sent; next SIGKILL after the first
+	struct run_end now, last;        // now: ENDED; last: the run before
 	bool has_last;
 	uint64_t ended_ms;
 	struct fl_backoff backoff;
@@ -146,12 +160,24 @@ bool fl_container_restarts(const struct container *c); // would be started again
 void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING
 void fl_container_launch(struct container *c);  // WAITING and allowed to run: one step further
 void fl_container_adopt(struct container *c);   // finds out what an earlier run of the node left of it
-void fl_container_stop(struct container *c, int64_t grace_s);
+void fl_container_running(struct container *c); // after its start and postStart: probes begin
 void fl_container_release(struct container *c); // frees what it holds; the container goes on
 char *fl_container_dir(const struct container *c, unsigned attempt);
 char *fl_container_log(const struct container *c, unsigned attempt);
 void fl_container_wait(struct container *c, const char *reason, const char *message, uint64_t delay_ms);
 void fl_run_end_clear(struct run_end *e);
+
+// stop.c: hooks and the end
+void fl_container_place(struct container *c); // of the run that begins: before any action
+void fl_container_post_start(struct container *c);
+void fl_container_stop(struct container *c, int64_t grace_s); // begins it, or shortens the grace period
+void fl_container_stop_look(struct container *c, bool turn, uint64_t *next);
+
+static inline void fl_earliest(uint64_t *next, uint64_t at)
+{
+	if (at < *next)
+		*next = at;
+}
 
 // podstate.c: what is told
 void fl_pod_tell(struct pod *p);   // writes status where it changed

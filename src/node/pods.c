@@ -32,6 +32,7 @@ static void pod_destroy(struct pod *p)
 		fl_run_end_clear(&c->last);
 		free(c->wait_message);
 		free(c->name);
+		fl_arena_deinit(&c->place_arena);
 	}
 	free(p->containers);
 	fl_map_deinit(&p->docs);
@@ -108,6 +109,8 @@ static void make_containers(struct pod *p, const struct fl_pod_spec *spec)
 		c->name = fl_strdup(spec->containers[i].name);
 		c->init = spec->containers[i].init;
 		c->sidecar = spec->containers[i].sidecar;
+		c->has_post_start = fl_json_path(spec->containers[i].json, "lifecycle", "postStart", NULL) != NULL;
+		c->has_pre_stop = fl_json_path(spec->containers[i].json, "lifecycle", "preStop", NULL) != NULL;
 		c->attempt = next_attempt(spec, &spec->containers[i]);
 	}
 }

@@ -50,6 +50,10 @@ static void container_view(struct fl_arena *a, const struct container *c, struct
 	}
 	switch (c->state) {
 	case CONTAINER_RUNNING:
+		if (c->in_post_start) {
+			v->now = waiting_view(a, c);
+			break;
+		}
 		v->now = (struct fl_cstate_view){.kind = FL_CSTATE_RUNNING,
 						 .started_ns = c->started_ns,
 						 .container_id = runtime_id(a, c, c->attempt)};

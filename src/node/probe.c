@@ -22,7 +22,7 @@ static unsigned number(const struct fl_json *p, const char *key, unsigned otherw
 bool fl_probe_read(const struct fl_json *container, enum fl_probe_use use, struct fl_probe_spec *ret,
 		   const char **ret_why)
 {
-	const struct fl_json *p = fl_json_get(container, keys[use]), *http, *tcp, *exec;
+	const struct fl_json *p = fl_json_get(container, keys[use]);
 
 	*ret_why = NULL;
 	if (!fl_json_is(p, FL_JSON_OBJECT))
@@ -36,33 +36,8 @@ bool fl_probe_read(const struct fl_json *container, enum fl_probe_use use, struc
 	    .grace_s = fl_json_int(p, "terminationGracePeriodSeconds", -1),
 	};
 
-	http = fl_json_get(p, "httpGet");
-	tcp = fl_json_get(p, "tcpSocket");
-	exec = fl_json_get(p, "exec");
-	if (http) {
-		s.action = FL_PROBE_HTTP;
-		s.port = fl_container_port(container, fl_json_get(http, "port"));
-		s.host = fl_json_str(http, "host");
-		s.scheme = fl_json_str_or(http, "scheme", "HTTP");
-		s.path = fl_json_str_or(http, "path", "/");
-		s.headers = fl_json_get(http, "httpHeaders");
-	} else if (tcp) {
-		s.action = FL_PROBE_TCP;
-		s.port = fl_container_port(container, fl_json_get(tcp, "port"));
-		s.host = fl_json_str(tcp, "host");
-	} else if (fl_json_count(fl_json_get(exec, "command"))) {
-		s.action = FL_PROBE_EXEC;
-		s.command = fl_json_get(exec, "command");
-	} else {
-		*ret_why = fl_json_get(p, "grpc") ? "grpc probes are not run by this node" : "the probe has no action";
+	if (!fl_action_read(container, p, &s.action, ret_why))
 		return false;
-	}
-	if (s.action != FL_PROBE_EXEC && !s.port) {
-		*ret_why = "the probe's port names no port of the container";
-		return false;
-	}
-	if (fl_str_empty(s.host))
-		s.host = NULL;
 	*ret = s;
 	return true;
 }

@@ -3,24 +3,17 @@
 // machine that turns single results into a verdict. No I/O; prober.h runs them.
 #pragma once
 
-#include "node/podspec.h"
+#include "node/action.h"
 
 enum fl_probe_use { FL_PROBE_STARTUP, FL_PROBE_LIVENESS, FL_PROBE_READINESS, FL_PROBE_USE_COUNT };
-enum fl_probe_action { FL_PROBE_HTTP, FL_PROBE_TCP, FL_PROBE_EXEC };
 
 struct fl_probe_spec { // strings point into the pod's tree or the arena
-	enum fl_probe_action action;
+	struct fl_action_spec action;
 	unsigned initial_delay_s, period_s, timeout_s, success_threshold, failure_threshold;
-	uint16_t port;
-	const char *host;              // NULL: the pod's address
-	const char *scheme, *path;     // http
-	const struct fl_json *headers; // http: array of {name, value}
-	const struct fl_json *command; // exec: array of strings
-	int64_t grace_s;               // terminationGracePeriodSeconds of the probe; -1 when unset
+	int64_t grace_s; // terminationGracePeriodSeconds of the probe; -1 when unset
 };
 
-// False: the container has no such probe, or one of a kind that this node does not run (grpc), which *ret_why tells
-// (else NULL).
+// False: the container has no such probe, or one that cannot be run, which *ret_why tells (else NULL).
 bool fl_probe_read(const struct fl_json *container, enum fl_probe_use use, struct fl_probe_spec *ret,
 		   const char **ret_why);
 const char *fl_probe_use_name(enum fl_probe_use use); // "Startup", "Liveness", "Readiness"

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One timer per probe; one look at a time per probe. A look is an HTTP call, a TCP connect or an exec by the OCI
-// runtime. What a stopped prober still has under way ends unheard.
+// One timer per probe; one look (an action, action.h) at a time per probe.
 #include "node/prober.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
-#include "io/subprocess.h"
 
 #define EARLY_FIRST_MS 100
-
-struct look;
 
 struct probe {
 	struct fl_prober *prober;
@@ -26,7 +21,7 @@ struct probe {
 	unsigned early_ms; // pause until the next early look; 0: no early looks (any more)
 	bool counted;      // the look under way counts
 	bool active;
-	struct look *look;
+	struct fl_action *look;
 };
 
 struct fl_prober {
@@ -35,18 +30,8 @@ struct fl_prober {
 	struct probe *probes[FL_PROBE_USE_COUNT];
 	bool started;
 	bool stopped;
+	uint64_t began_ms;
 	int open_timers;
-};
-
-struct look {                // outlives a stopped prober where it must
-	struct probe *probe; // NULL: nobody waits for it
-	struct fl_http_call *call;
-	struct fl_subprocess *process;
-	uv_tcp_t tcp;
-	uv_timer_t limit;
-	uv_connect_t connect;
-	int open;
-	char what[512];
 };
 
 static void probe_begin(struct probe *p);
@@ -56,7 +41,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void schedule(struct probe *p)
 {
-	uint64_t now = uv_now(p->prober->o.loop), period = (uint64_t)p->spec.period_s * 1000;
+	uint64_t now = uv_now(p->prober->o.place.loop), period = (uint64_t)p->spec.period_s * 1000;
 
 	if (p->counted) {
 		while (p->next_regular_ms <= now)
@@ -79,8 +64,14 @@ static void schedule(struct probe *p)
 static void others_begin(struct fl_prober *pr)
 {
 	for (int use = FL_PROBE_LIVENESS; use < FL_PROBE_USE_COUNT; use++) {
-		if (pr->probes[use] && !pr->probes[use]->active)
-			probe_begin(pr->probes[use]);
+		struct probe *p = pr->probes[use];
+		uint64_t at, now = uv_now(pr->o.place.loop);
+
+		if (!p || p->active)
+			continue;
+		p->active = true;
+		at = pr->began_ms + (uint64_t)p->spec.initial_delay_s * 1000;
+		uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
 	}
 }
 
@@ -114,213 +105,35 @@ static void probe_result(struct probe *p, bool success, const char *why)
 	pr->o.on_failure(pr->o.arg, p->use, text, kill, p->spec.grace_s);
 }
 
-static void look_closed(uv_handle_t *handle)
-{
-	struct look *l = handle->data;
-
-	if (--l->open == 0)
-		free(l);
-}
-
-static void look_close_tcp(struct look *l)
-{
-	if (!uv_is_closing((uv_handle_t *)&l->tcp))
-		uv_close((uv_handle_t *)&l->tcp, look_closed);
-	if (!uv_is_closing((uv_handle_t *)&l->limit))
-		uv_close((uv_handle_t *)&l->limit, look_closed);
-}
-
-// --- tcpSocket ---
-
-static void tcp_done(struct look *l, bool success, const char *why)
-{
-	struct probe *p = l->probe;
-
-	l->probe = NULL;
-	look_close_tcp(l);
-	if (p)
-		probe_result(p, success, why);
-}
-
-static void on_connect(uv_connect_t *req, int status)
-{
-	struct look *l = req->data;
-	char why[640];
-
-	if (status == UV_ECANCELED)
-		return;
-	snprintf(why, sizeof(why), "dial tcp %s: connect: %s", l->what, status < 0 ? uv_strerror(status) : "");
-	tcp_done(l, status == 0, why);
-}
-
-static void on_limit(uv_timer_t *timer)
-{
-	struct look *l = timer->data;
-	char why[640];
-
-	snprintf(why, sizeof(why), "dial tcp %s: i/o timeout", l->what);
-	tcp_done(l, false, why);
-}
-
-static int tcp_begin(struct probe *p, struct look *l, const struct fl_ip *ip)
-{
-	struct sockaddr_storage sa;
-	socklen_t len;
-	char text[FL_IP_STRLEN];
-	int rc;
-
-	fl_ip_to_sockaddr(ip, p->spec.port, &sa, &len);
-	snprintf(l->what, sizeof(l->what), ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u", fl_ip_format(ip, text),
-		 p->spec.port);
-	uv_tcp_init(p->prober->o.loop, &l->tcp);
-	uv_timer_init(p->prober->o.loop, &l->limit);
-	l->open = 2;
-	l->tcp.data = l->limit.data = l->connect.data = l;
-	rc = uv_tcp_connect(&l->connect, &l->tcp, (struct sockaddr *)&sa, on_connect);
-	if (rc < 0) {
-		l->probe = NULL;
-		look_close_tcp(l);
-		return rc;
-	}
-	uv_timer_start(&l->limit, on_limit, (uint64_t)p->spec.timeout_s * 1000, 0);
-	return 0;
-}
-
-// --- httpGet ---
-
-static void http_discard(void *arg, int status, const char *data, size_t len)
-{
-}
-
-static void on_http(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
-{
-	struct look *l = arg;
-	struct probe *p = l->probe;
-	char why[700];
-
-	if (rc < 0)
-		snprintf(why, sizeof(why), "Get \"%s\": %.160s", l->what, err ? err->text : strerror(-rc));
-	else
-		snprintf(why, sizeof(why), "HTTP probe failed with statuscode: %d", status);
-	free(l);
-	probe_result(p, rc == 0 && status >= 200 && status < 400, why);
-}
-
-static int http_begin(struct probe *p, struct look *l, const char *host)
-{
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	const char *headers[40] = {"User-Agent: kube-probe/" FL_KUBE_MAJOR "." FL_KUBE_MINOR, "Accept: */*",
-				   "Connection: close"}; // each look a connection of its own, as a new client has it
-	size_t n = 3;
-	bool https = fl_streq(p->spec.scheme, "HTTPS");
-	struct fl_http_call_opts o = {
-	    .method = "GET",
-	    .headers = headers,
-	    .timeout_ms = p->spec.timeout_s * 1000,
-	    .connect_timeout_ms = p->spec.timeout_s * 1000,
-	    .on_data = http_discard,
-	    .on_done = on_http,
-	    .arg = l,
-	};
-	struct fl_err err = {0};
-
-	snprintf(l->what, sizeof(l->what), strchr(host, ':') ? "%s://[%s]:%u%s%s" : "%s://%s:%u%s%s",
-		 https ? "https" : "http", host, p->spec.port, p->spec.path[0] == '/' ? "" : "/", p->spec.path);
-	o.url = l->what;
-	fl_json_each (h, p->spec.headers) {
-		if (n + 1 < FL_COUNT(headers))
-			headers[n++] = fl_arena_printf(&a, "%s: %s", fl_json_str_or(h, "name", "X"),
-						       fl_json_str_or(h, "value", ""));
-	}
-	return fl_http_client_call(p->prober->o.http, &o, &l->call, &err);
-}
-
-// --- exec ---
-
-static void on_exec(void *arg, int rc, int exit_status, const char *out, size_t out_len, const char *errout,
-		    size_t err_len)
-{
-	struct look *l = arg;
-	struct probe *p = l->probe;
-	char why[640];
-
-	free(l);
-	if (!p)
-		return;
-	if (rc == -ETIMEDOUT)
-		snprintf(why, sizeof(why), "command timed out after %us", p->spec.timeout_s);
-	else
-		snprintf(why, sizeof(why), "%.300s%.300s", out ? out : "", errout ? errout : "");
-	probe_result(p, rc == 0 && exit_status == 0, why);
-}
-
-static int exec_begin(struct probe *p, struct look *l)
-{
-	const struct fl_prober_opts *po = &p->prober->o;
-	size_t n = fl_json_count(p->spec.command), i = 0;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	const char **argv = fl_arena_alloc(&a, (n + 6) * sizeof(*argv));
-	struct fl_subprocess_opts o = {
-	    .argv = argv, .timeout_ms = p->spec.timeout_s * 1000, .max_output = 4096, .on_exit = on_exec, .arg = l};
-	struct fl_err err = {0};
-
-	argv[i++] = po->runtime;
-	argv[i++] = "--root";
-	argv[i++] = po->runtime_root;
-	argv[i++] = "exec";
-	argv[i++] = po->id;
-	fl_json_each (e, p->spec.command)
-		argv[i++] = fl_json_string(e) ? fl_json_string(e) : "";
-	argv[i] = NULL;
-	return fl_subprocess_start(po->loop, &o, &l->process, &err);
-}
-
 // --- the probe's clock ---
+
+static void on_look(void *arg, bool success, const char *text)
+{
+	probe_result(arg, success, text);
+}
 
 static void probe_begin(struct probe *p)
 {
-	struct look *l;
-	struct fl_ip ip = p->prober->o.pod_ip;
-	char host[FL_IP_STRLEN];
-	int rc = -EINVAL;
+	struct fl_action_opts o = {
+	    .place = &p->prober->o.place,
+	    .spec = &p->spec.action,
+	    .user_agent = "kube-probe/" FL_KUBE_MAJOR "." FL_KUBE_MINOR,
+	    .timeout_s = p->spec.timeout_s,
+	    .on_done = on_look,
+	    .arg = p,
+	};
+	struct fl_err err = {0};
 
 	p->active = true;
 	if (p->look || p->prober->stopped)
 		return;
-	l = FL_NEW(struct look);
-	l->probe = p;
-	p->look = l;
-	if (p->spec.action == FL_PROBE_EXEC) {
-		rc = exec_begin(p, l);
-	} else if (p->spec.action == FL_PROBE_HTTP) {
-		rc = http_begin(p, l, p->spec.host ? p->spec.host : fl_ip_format(&ip, host));
-	} else if (!p->spec.host || fl_ip_parse(p->spec.host, &ip)) {
-		rc = tcp_begin(p, l, &ip);
-		if (rc < 0)
-			l = NULL; // freed when its handles are closed
-	}
-	if (rc < 0) {
-		free(l);
-		p->look = NULL;
-		probe_result(p, false, strerror(-rc));
-	}
+	if (fl_action_start(&o, &p->look, &err) < 0)
+		probe_result(p, false, err.text);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	probe_begin(timer->data);
-}
-
-static void copy_strings(struct fl_arena *a, struct fl_probe_spec *s)
-{
-	if (s->host)
-		s->host = fl_arena_strdup(a, s->host);
-	if (s->scheme)
-		s->scheme = fl_arena_strdup(a, s->scheme);
-	if (s->path)
-		s->path = fl_arena_strdup(a, s->path);
-	s->headers = fl_json_clone(a, s->headers);
-	s->command = fl_json_clone(a, s->command);
 }
 
 static void prober_free(struct fl_prober *pr)
@@ -337,9 +150,10 @@ struct fl_prober *fl_prober_start(const struct fl_prober_opts *o)
 	bool any = false;
 
 	pr->o = *o;
-	pr->o.runtime = fl_arena_strdup(&pr->arena, o->runtime);
-	pr->o.runtime_root = fl_arena_strdup(&pr->arena, o->runtime_root);
-	pr->o.id = fl_arena_strdup(&pr->arena, o->id);
+	pr->o.place.runtime = fl_arena_strdup(&pr->arena, o->place.runtime);
+	pr->o.place.runtime_root = fl_arena_strdup(&pr->arena, o->place.runtime_root);
+	pr->o.place.id = fl_arena_strdup(&pr->arena, o->place.id);
+	pr->o.place.dir = fl_arena_strdup(&pr->arena, o->place.dir);
 	pr->o.container = NULL;
 	for (int use = 0; use < FL_PROBE_USE_COUNT; use++) {
 		struct fl_probe_spec spec;
@@ -352,14 +166,14 @@ struct fl_prober *fl_prober_start(const struct fl_prober_opts *o)
 					why);
 			continue;
 		}
-		copy_strings(&pr->arena, &spec);
+		fl_action_copy(&pr->arena, &spec.action);
 		p = pr->probes[use] = FL_NEW(struct probe);
 		p->prober = pr;
 		p->use = (enum fl_probe_use)use;
 		p->spec = spec;
 		p->early_ms = EARLY_FIRST_MS;
 		fl_probe_state_init(&p->state, p->use);
-		uv_timer_init(o->loop, &p->timer);
+		uv_timer_init(o->place.loop, &p->timer);
 		p->timer.data = p;
 		pr->open_timers++;
 		any = true;
@@ -368,6 +182,7 @@ struct fl_prober *fl_prober_start(const struct fl_prober_opts *o)
 		prober_free(pr);
 		return NULL;
 	}
+	pr->began_ms = uv_now(o->place.loop);
 	pr->started = !pr->probes[FL_PROBE_STARTUP] || o->was_started;
 	if (pr->probes[FL_PROBE_READINESS] && o->was_ready) {
 		pr->probes[FL_PROBE_READINESS]->state.verdict = true;
@@ -381,7 +196,8 @@ struct fl_prober *fl_prober_start(const struct fl_prober_opts *o)
 			continue;
 		delay = o->was_started ? 0 : (uint64_t)p->spec.initial_delay_s * 1000;
 		p->counted = use == FL_PROBE_LIVENESS || p->state.verdict;
-		p->next_regular_ms = uv_now(o->loop) + delay + (p->counted ? 0 : (uint64_t)p->spec.period_s * 1000);
+		p->next_regular_ms =
+		    uv_now(o->place.loop) + delay + (p->counted ? 0 : (uint64_t)p->spec.period_s * 1000);
 		if ((use == FL_PROBE_STARTUP) != pr->started) {
 			p->active = true;
 			uv_timer_start(&p->timer, on_timer, delay, 0);
@@ -408,21 +224,10 @@ void fl_prober_stop(struct fl_prober **pp)
 	pr->stopped = true;
 	for (int use = 0; use < FL_PROBE_USE_COUNT; use++) {
 		struct probe *p = pr->probes[use];
-		struct look *l;
 
 		if (!p)
 			continue;
-		l = p->look;
-		p->look = NULL;
-		if (l) {
-			l->probe = NULL;
-			if (l->call) {
-				fl_http_call_cancel(&l->call);
-				free(l);
-			} else if (!l->process) {
-				look_close_tcp(l);
-			}
-		}
+		fl_action_cancel(&p->look);
 		uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 	}
 }

@@ -6,20 +6,13 @@
 // for a server that was up after ten milliseconds; these early looks never count as failures.
 #pragma once
 
-#include <uv.h>
-
-#include "base/ip.h"
-#include "io/http_client.h"
 #include "node/probe.h"
 
 struct fl_prober;
 
 struct fl_prober_opts {
-	uv_loop_t *loop;
-	struct fl_http_client *http;     // for http probes; certificates are not verified
-	const struct fl_json *container; // read, not kept
-	struct fl_ip pod_ip;
-	const char *runtime, *runtime_root, *id; // for exec probes
+	struct fl_action_place place;            // strings copied
+	const struct fl_json *container;         // read, not kept
 	bool was_ready, was_started;             // verdicts of an earlier run of the node, to go on from
 	void (*on_ready)(void *arg, bool ready); // the verdict changed
 	void (*on_startup)(void *arg);           // the startup probe succeeded

@@ -7,21 +7,23 @@ static void defaults_are_those_of_kubernetes(void **state)
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_probe_spec p;
 	const char *why;
-	const struct fl_json *c =
-	    tree(&a, "{'ports':[{'name':'http','containerPort':8080}],"
-		     "'readinessProbe':{'httpGet':{'port':'http'}},'livenessProbe':{'grpc':{'port':1}},"
-		     "'startupProbe':{'tcpSocket':{'port':'nosuch'}}}");
+	const struct fl_json *c = tree(&a, "{'ports':[{'name':'http','containerPort':8080}],"
+					   "'readinessProbe':{'httpGet':{'port':'http'}},'livenessProbe':{'grpc':{'"
+					   "port':1},'terminationGracePeriodSeconds':3},"
+					   "'startupProbe':{'tcpSocket':{'port':'nosuch'}}}");
 
 	assert_true(fl_probe_read(c, FL_PROBE_READINESS, &p, &why));
-	assert_int_equal(p.action, FL_PROBE_HTTP);
-	assert_int_equal(p.port, 8080);
-	assert_string_equal(p.path, "/");
+	assert_int_equal(p.action.kind, FL_ACTION_HTTP);
+	assert_int_equal(p.action.port, 8080);
+	assert_string_equal(p.action.path, "/");
 	assert_true(p.period_s == 10 && p.timeout_s == 1 && p.success_threshold == 1 && p.failure_threshold == 3);
 	assert_int_equal(p.grace_s, -1);
-	assert_false(fl_probe_read(c, FL_PROBE_LIVENESS, &p, &why));
-	assert_string_equal(why, "grpc probes are not run by this node");
+	assert_true(fl_probe_read(c, FL_PROBE_LIVENESS, &p, &why));
+	assert_int_equal(p.action.kind, FL_ACTION_GRPC);
+	assert_string_equal(p.action.service, "");
+	assert_int_equal(p.grace_s, 3);
 	assert_false(fl_probe_read(c, FL_PROBE_STARTUP, &p, &why));
-	assert_string_equal(why, "the probe's port names no port of the container");
+	assert_string_equal(why, "its port names no port of the container");
 	assert_false(fl_probe_read(tree(&a, "{}"), FL_PROBE_STARTUP, &p, &why));
 	assert_null(why);
 }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// How containers begin and end: hooks, order, grace, exit codes and reasons, restarts. The containers leave a trace of
+// what they did in a volume (images/echo/script.c).
+#include "pods_harness.h"
+
+#define POD(uid, more_meta, containers, more_spec)                                                                     \
+	"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"" uid                                        \
+	"\",\"namespace\":\"default\",\"uid\":\"" uid "\",\"resourceVersion\":\"1\"" more_meta                         \
+	"},\"spec\":{\"volumes\":[{\"name\":\"t\",\"emptyDir\":{}}],"                                                  \
+	"\"containers\":[" containers "]" more_spec "}}"
+#define DELETED(grace) ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"deletionGracePeriodSeconds\":" grace
+#define DO(steps)      "[\"/bin/fairlead-echo\",\"do\"," steps "]"
+#define CONTAINER(name, steps, more)                                                                                   \
+	"{\"name\":\"" name                                                                                            \
+	"\",\"image\":\"fairlead/echo\",\"command\":" DO(steps) ",\"volumeMounts\":[{\"name\":\"t\","                  \
+								"\"mountPath\":\"/t\"}]" more "}"
+#define EXEC(steps) "{\"exec\":{\"command\":" DO(steps) "}}"
+
+// What a pod's containers wrote, on one line.
+static char *trace(struct harness *h, const char *uid)
+{
+	return run_shell("cat %s/%s/volumes/t/log 2>/dev/null | tr '\\n' ' '", h->paths.pods, uid);
+}
+
+static bool said(struct harness *h, const void *text)
+{
+	return h->events.data && strstr(h->events.data, text);
+}
+
+static void expect_event(struct harness *h, const char *text)
+{
+	if (!harness_wait(h, said, text))
+		fail_msg("no event \"%s\" in: %s", text, h->events.data ? h->events.data : "");
+}
+
+static void hooks_run_in_their_place(void **state)
+{
+#define HOOKED                                                                                                         \
+	CONTAINER("a", "\"append=/t/log:main\",\"wait\",\"append=/t/log:term\"",                                       \
+		  ",\"lifecycle\":{\"postStart\":" EXEC("\"sleep=300\",\"append=/t/log:post\"") ",\"preStop\":" EXEC(  \
+		      "\"append=/t/log:pre\"") "}")                                                                    \
+	"," CONTAINER("b", "\"append=/t/log:second\",\"wait\"", "")
+	struct harness *h = harness_new("life-hooks");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("hooked", "", HOOKED, ""));
+	expect_status(h, "hooked", "containerStatuses.a.state.waiting.reason", "ContainerCreating");
+	expect_status(h, "hooked", "phase", "Running");
+	assert_string_equal(status_at(h, "hooked", "conditions.Ready.status"), "True");
+	AUTO_FREE char *up = trace(h, "hooked");
+	assert_string_equal(up, "main post second ");
+	harness_set(h, POD("hooked", DELETED("20"), HOOKED, ""));
+	assert_true(harness_wait(h, is_deleted, "hooked"));
+	assert_string_equal(status_at(h, "hooked", "containerStatuses.a.state.terminated.exitCode"), "0");
+	assert_string_equal(status_at(h, "hooked", "containerStatuses.a.state.terminated.reason"), "Completed");
+	AUTO_FREE char *log = run_shell("ls %s", h->paths.pods);
+	assert_string_equal(log, ""); // the trace went with the pod
+	harness_free(h);
+}
+
+static void hooks_that_fail_or_hang(void **state)
+{
+#define FAILS CONTAINER("a", "\"wait\",\"exit=4\"", ",\"lifecycle\":{\"postStart\":" EXEC("\"exit=3\"") "}")
+#define HANGS                                                                                                          \
+	CONTAINER("a", "\"wait\",\"append=/t/log:term\",\"sleep=60000\"",                                              \
+		  ",\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":600}}}")
+#define REFUSED CONTAINER("a", "\"wait\"", ",\"lifecycle\":{\"preStop\":{\"httpGet\":{\"port\":1,\"path\":\"/bye\"}}}")
+	struct harness *h = harness_new("life-fail");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("fails", "", FAILS, ",\"restartPolicy\":\"Never\""));
+	harness_set(h, POD("hangs", "", HANGS, ",\"terminationGracePeriodSeconds\":30"));
+	harness_set(h, POD("refused", "", REFUSED, ""));
+	expect_status(h, "fails", "phase", "Failed");
+	assert_string_equal(status_at(h, "fails", "containerStatuses.a.state.terminated.exitCode"), "4");
+	expect_event(h, "fails FailedPostStartHook: PostStartHook failed\nfails Killing: FailedPostStartHook\n");
+	expect_status(h, "hangs", "phase", "Running");
+	expect_status(h, "refused", "phase", "Running");
+	harness_set(h, POD("hangs", DELETED("1"), HANGS, ",\"terminationGracePeriodSeconds\":30"));
+	harness_set(h, POD("refused", DELETED("30"), REFUSED, ""));
+	assert_true(harness_wait(h, is_deleted, "refused"));
+	expect_event(h, "refused FailedPreStopHook: PreStopHook failed\n");
+	assert_true(harness_wait(h, is_deleted, "hangs")); // 1 s for the hook, 2 s for SIGTERM, then SIGKILL
+	assert_string_equal(status_at(h, "hangs", "containerStatuses.a.state.terminated.exitCode"), "137");
+	assert_string_equal(status_at(h, "hangs", "containerStatuses.a.state.terminated.reason"), "Error");
+	harness_free(h);
+}
+
+static void sidecars_begin_first_and_end_last(void **state)
+{
+	struct harness *h = harness_new("life-side");
+	AUTO_FREE char *shared = fl_asprintf("%s/shared", h->dir); // outlives the pod
+	AUTO_FREE char *json = NULL, *gone = NULL;
+	static const char format[] =
+	    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"s\",\"namespace\":\"default\",\"uid\":"
+	    "\"s\","
+	    "\"resourceVersion\":\"1\"%s},\"spec\":{\"volumes\":[{\"name\":\"t\",\"hostPath\":{\"path\":\"%s\"}}],"
+	    "\"initContainers\":[%s],\"containers\":[%s]}}";
+	static const char init[] = CONTAINER(
+	    "one", "\"append=/t/log:one\",\"wait\",\"append=/t/log:one-term\"",
+	    ",\"restartPolicy\":\"Always\"") "," CONTAINER("step", "\"append=/t/log:step\"",
+							   "") "," CONTAINER("two",
+									     "\"append=/t/log:two\",\"wait\",\"append=/"
+									     "t/log:two-term\"",
+									     ",\"restartPolicy\":\"Always\"");
+	static const char regular[] =
+	    CONTAINER("main", "\"append=/t/log:main\",\"wait\",\"sleep=300\",\"append=/t/log:main-term\"", "");
+
+	fl_pods_synced(h->pods);
+	json = fl_asprintf(format, "", shared, init, regular);
+	harness_set(h, json);
+	expect_status(h, "s", "phase", "Running");
+	assert_string_equal(status_at(h, "s", "initContainerStatuses.step.state.terminated.reason"), "Completed");
+	assert_string_equal(status_at(h, "s", "initContainerStatuses.one.ready"), "true");
+	gone = fl_asprintf(format, DELETED("30"), shared, init, regular);
+	harness_set(h, gone);
+	assert_true(harness_wait(h, is_deleted, "s"));
+	AUTO_FREE char *log = run_shell("tr '\\n' ' ' <%s/log", shared);
+	assert_string_equal(log, "one step two main main-term two-term one-term ");
+	harness_free(h);
+}
+
+static void a_job_ends_with_its_sidecar(void **state)
+{
+	struct harness *h = harness_new("life-job");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("job", "", CONTAINER("main", "\"exit=0\"", ""),
+			   ",\"restartPolicy\":\"Never\",\"initContainers\":[" CONTAINER(
+			       "side", "\"wait\"", ",\"restartPolicy\":\"Always\"") "]"));
+	expect_status(h, "job", "phase", "Succeeded");
+	expect_status(h, "job", "initContainerStatuses.side.state.terminated.reason", "Completed");
+	harness_free(h);
+}
+
+static void ends_are_told(void **state)
+{
+	struct harness *h = harness_new("life-ends");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("oom", "", CONTAINER("a", "\"eat=64\"", ",\"resources\":{\"limits\":{\"memory\":\"16Mi\"}}"),
+			   ",\"restartPolicy\":\"Never\""));
+	harness_set(h, POD("done", "", CONTAINER("a", "\"exit=0\"", ""), ",\"restartPolicy\":\"OnFailure\""));
+	harness_set(h, POD("retried", "", CONTAINER("a", "\"exit=7\"", ""), ",\"restartPolicy\":\"OnFailure\""));
+	harness_set(h, POD("failed", "", CONTAINER("a", "\"exit=3\"", "") "," CONTAINER("b", "\"exit=0\"", ""),
+			   ",\"restartPolicy\":\"Never\""));
+	harness_set(h, POD("init", "", CONTAINER("a", "\"exit=0\"", ""),
+			   ",\"restartPolicy\":\"Never\",\"initContainers\":[" CONTAINER("i", "\"exit=9\"", "") "]"));
+	harness_set(h, POD("again", "", CONTAINER("a", "\"exit=0\"", ""), ""));
+	harness_set(h, POD("message", "", CONTAINER("a", "\"append=/dev/termination-log:why\",\"exit=1\"", ""),
+			   ",\"restartPolicy\":\"Never\""));
+	expect_status(h, "oom", "phase", "Failed");
+	assert_string_equal(status_at(h, "oom", "containerStatuses.a.state.terminated.reason"), "OOMKilled");
+	assert_string_equal(status_at(h, "oom", "containerStatuses.a.state.terminated.exitCode"), "137");
+	expect_status(h, "done", "phase", "Succeeded");
+	expect_status(h, "failed", "phase", "Failed");
+	assert_string_equal(status_at(h, "failed", "containerStatuses.a.state.terminated.exitCode"), "3");
+	assert_string_equal(status_at(h, "failed", "containerStatuses.b.state.terminated.reason"), "Completed");
+	expect_status(h, "init", "phase", "Failed");
+	assert_string_equal(status_at(h, "init", "initContainerStatuses.i.state.terminated.exitCode"), "9");
+	assert_string_equal(status_at(h, "init", "containerStatuses.a.state.waiting.reason"), "PodInitializing");
+	expect_status(h, "message", "containerStatuses.a.state.terminated.message", "why\n");
+	// The first restart at once, then the pause; a good end waits as well where it is always restarted.
+	expect_status(h, "retried", "containerStatuses.a.state.waiting.reason", "CrashLoopBackOff");
+	assert_string_equal(status_at(h, "retried", "containerStatuses.a.lastState.terminated.exitCode"), "7");
+	assert_string_equal(status_at(h, "retried", "containerStatuses.a.restartCount"), "1");
+	assert_string_equal(status_at(h, "retried", "phase"), "Running");
+	assert_non_null(strstr(status_at(h, "retried", "containerStatuses.a.state.waiting.message"),
+			       "back-off 10s restarting failed container=a pod=retried_default(retried)"));
+	expect_status(h, "again", "containerStatuses.a.state.waiting.reason", "CrashLoopBackOff");
+	assert_string_equal(status_at(h, "again", "containerStatuses.a.lastState.terminated.reason"), "Completed");
+	harness_free(h);
+}
+
+static void probes_end_what_does_not_live(void **state)
+{
+	struct harness *h = harness_new("life-probe");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("live", "",
+			   CONTAINER("a", "\"sleep=600000\"",
+				     ",\"livenessProbe\":{\"exec\":{\"command\":" DO(
+					 "\"exit=1\"") "},\"periodSeconds\":1,\"failureThreshold\":2,"
+						       "\"terminationGracePeriodSeconds\":1}"),
+			   ",\"terminationGracePeriodSeconds\":600"));
+	harness_set(h, POD("slow", "",
+			   CONTAINER("a", "\"wait\"",
+				     ",\"startupProbe\":{\"exec\":{\"command\":" DO(
+					 "\"sleep=600000\"") "},\"periodSeconds\":1,\"failureThreshold\":1,"
+							     "\"timeoutSeconds\":1}"),
+			   ",\"restartPolicy\":\"Never\""));
+	expect_event(h,
+		     "slow Unhealthy: Startup probe failed: command timed out: \"/bin/fairlead-echo do sleep=600000\" "
+		     "timed out after 1s\nslow Killing: Container a failed startup probe\n");
+	expect_status(h, "slow", "phase", "Succeeded"); // it ended well when it was asked to
+	expect_event(h, "live Killing: Container a failed liveness probe, will be restarted\n");
+	expect_status(h, "live", "containerStatuses.a.restartCount", "1");
+	assert_string_equal(status_at(h, "live", "containerStatuses.a.lastState.terminated.exitCode"), "137");
+	assert_string_equal(status_at(h, "live", "containerStatuses.a.lastState.terminated.reason"), "Error");
+	harness_free(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_teardown(hooks_run_in_their_place, harness_teardown),
+	    cmocka_unit_test_teardown(hooks_that_fail_or_hang, harness_teardown),
+	    cmocka_unit_test_teardown(sidecars_begin_first_and_end_last, harness_teardown),
+	    cmocka_unit_test_teardown(a_job_ends_with_its_sidecar, harness_teardown),
+	    cmocka_unit_test_teardown(ends_are_told, harness_teardown),
+	    cmocka_unit_test_teardown(probes_end_what_does_not_live, harness_teardown),
+	};
+
+	if (geteuid() != 0) {
+		printf("SKIP: needs root\n");
+		return 77;
+	}
+	if (unshare(CLONE_NEWNET) < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
