@@ -200,27 +200,35 @@ static void on_slept(uv_timer_t *timer)
 
 // --- httpGet, grpc ---
 
-static const char *network_error(int rc, const struct fl_err *err)
+// As Go words it.
+static void network_error(const struct fl_action *a, int rc, const struct fl_err *err, char *buf, size_t size)
 {
-	return rc == -ECONNREFUSED   ? "connect: connection refused"
-	       : rc == -EHOSTUNREACH ? "connect: no route to host"
-	       : rc == -ENETUNREACH  ? "connect: network is unreachable"
-	       : rc == -ECONNRESET   ? "read: connection reset by peer"
-				     : err->text;
+	const char *host = strstr(a->what, "://") + 3;
+	const char *why = rc == -ECONNREFUSED   ? "connect: connection refused"
+			  : rc == -EHOSTUNREACH ? "connect: no route to host"
+			  : rc == -ENETUNREACH  ? "connect: network is unreachable"
+						: NULL;
+
+	if (why)
+		snprintf(buf, size, "dial tcp %.*s: %s", (int)strcspn(host, "/?"), host, why);
+	else
+		snprintf(buf, size, "%.290s", rc == -ECONNRESET ? "read: connection reset by peer" : err->text);
 }
 
 static void on_http(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
 {
 	struct fl_action *a = arg;
-	char text[TEXT_MAX];
+	char text[TEXT_MAX], why[300];
 
 	a->call = NULL;
+	if (rc < 0)
+		network_error(a, rc, err, why, sizeof(why));
 	if (rc == -ETIMEDOUT)
 		snprintf(text, sizeof(text),
 			 "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
 			 a->what);
 	else if (rc < 0)
-		snprintf(text, sizeof(text), "Get \"%s\": %.300s", a->what, network_error(rc, err));
+		snprintf(text, sizeof(text), "Get \"%s\": %s", a->what, why);
 	else
 		snprintf(text, sizeof(text), "HTTP probe failed with statuscode: %d", status);
 	tell(a, rc == 0 && (a->any_status || (status >= 200 && status < 400)), text);

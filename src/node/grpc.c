@@ -117,7 +117,8 @@ static bool no_answer(const struct fl_grpc_answer *g, char *text, size_t size)
 	else if (g->rc == -ETIMEDOUT)
 		snprintf(text, size, "timeout: health rpc did not complete within %us", g->timeout_s);
 	else
-		snprintf(text, size, "error: health rpc probe failed: %s", g->error);
+		snprintf(text, size, "error: health rpc probe failed: rpc error: code = Unavailable desc = %s",
+			 g->rc == -ECONNRESET ? "connection closed before the answer" : g->error);
 	return false;
 }
 

@@ -16,10 +16,17 @@
 								"\"mountPath\":\"/t\"}]" more "}"
 #define EXEC(steps) "{\"exec\":{\"command\":" DO(steps) "}}"
 
+struct trace {
+	const char *uid, *want;
+};
+
 // What a pod's containers wrote, on one line.
-static char *trace(struct harness *h, const char *uid)
+static bool wrote(struct harness *h, const void *arg)
 {
-	return run_shell("cat %s/%s/volumes/t/log 2>/dev/null | tr '\\n' ' '", h->paths.pods, uid);
+	const struct trace *t = arg;
+	AUTO_FREE char *log = run_shell("cat %s/%s/volumes/t/log 2>/dev/null | tr '\\n' ' '", h->paths.pods, t->uid);
+
+	return strcmp(log, t->want) == 0;
 }
 
 static bool said(struct harness *h, const void *text)
@@ -47,8 +54,7 @@ static void hooks_run_in_their_place(void **state)
 	expect_status(h, "hooked", "containerStatuses.a.state.waiting.reason", "ContainerCreating");
 	expect_status(h, "hooked", "phase", "Running");
 	assert_string_equal(status_at(h, "hooked", "conditions.Ready.status"), "True");
-	AUTO_FREE char *up = trace(h, "hooked");
-	assert_string_equal(up, "main post second ");
+	assert_true(harness_wait(h, wrote, &(struct trace){"hooked", "main post second "}));
 	harness_set(h, POD("hooked", DELETED("20"), HOOKED, ""));
 	assert_true(harness_wait(h, is_deleted, "hooked"));
 	assert_string_equal(status_at(h, "hooked", "containerStatuses.a.state.terminated.exitCode"), "0");
@@ -193,6 +199,20 @@ static void probes_end_what_does_not_live(void **state)
 		     "slow Unhealthy: Startup probe failed: command timed out: \"/bin/fairlead-echo do sleep=600000\" "
 		     "timed out after 1s\nslow Killing: Container a failed startup probe\n");
 	expect_status(h, "slow", "phase", "Succeeded"); // it ended well when it was asked to
+	harness_set(h, POD("hangs", "",
+			   CONTAINER("a", "\"wait\"",
+				     ",\"readinessProbe\":{\"exec\":{\"command\":" DO(
+					 "\"sleep=599999\"") "},\"periodSeconds\":2,\"timeoutSeconds\":1}"),
+			   ""));
+	expect_event(h, "hangs Unhealthy: Readiness probe failed: command timed out: \"/bin/fairlead-echo do "
+			"sleep=599999\" timed out after 1s\n");
+	// Of several commands that hung, none is left but perhaps the one of the look under way.
+	AUTO_FREE char *left =
+	    run_shell("cat /sys/fs/cgroup/*/%s/hangs/a/cgroup.procs /sys/fs/cgroup/%s/hangs/a/cgroup.procs "
+		      "2>/dev/null | sort -u | xargs -I@ cat /proc/@/cmdline | tr '\\0' '\\n' | "
+		      "grep -c sleep=599999",
+		      h->paths.cgroup, h->paths.cgroup);
+	assert_true(atoi(left) <= 1);
 	expect_event(h, "live Killing: Container a failed liveness probe, will be restarted\n");
 	expect_status(h, "live", "containerStatuses.a.restartCount", "1");
 	assert_string_equal(status_at(h, "live", "containerStatuses.a.lastState.terminated.exitCode"), "137");
