@@ -19,9 +19,9 @@ struct echo_opts {
 int echo_serve(const struct echo_opts *opts);
 
 // --- client.c ---
-int echo_get_main(int argc, char **argv); // get [-n count] [-t ms] URL
-int echo_resolve_main(int argc, char **argv);
-int echo_do_main(int argc, char **argv); // do STEP... (script.c) // resolve [-6] NAME
+int echo_get_main(int argc, char **argv);     // get [-n count] [-t ms] URL
+int echo_resolve_main(int argc, char **argv); // resolve [-6] NAME
+int echo_do_main(int argc, char **argv);      // do STEP... (script.c)
 
 // --- resolver.c: DNS over UDP as resolv.conf(5) asks for it: nameserver, search, ndots, attempts, timeout ---
 #define ECHO_MAX_ADDRS 16

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,9 +49,9 @@ static void wait_for_term(void)
 static int eat(const char *arg)
 {
 	size_t n = strtoul(arg, NULL, 10) << 20;
-	volatile char *p = malloc(n);
+	volatile char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!p)
+	if (p == MAP_FAILED)
 		return 1;
 	for (size_t i = 0; i < n; i += 4096)
 		p[i] = 1;
