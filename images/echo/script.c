@@ -3,7 +3,7 @@
 //
 //   append=FILE:TEXT  a line at the end of a file      sleep=MS    some time
 //   wait              until SIGTERM                    exit=CODE   the end; without it 0
-//   eat=MIB           that much memory, written to
+//   eat=MIB           that much memory, written to   until=FILE  until that file is there
 //
 // SIGTERM is noticed by `wait` alone: a container that does something else ignores it.
 #include "echo.h"
@@ -58,6 +58,11 @@ static int eat(const char *arg)
 	return 0;
 }
 
+static void nap(unsigned long ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000}, NULL);
+}
+
 int echo_do_main(int argc, char **argv)
 {
 	sigset_t term;
@@ -73,15 +78,14 @@ int echo_do_main(int argc, char **argv)
 		if (strncmp(step, "append=", 7) == 0) {
 			rc = append(value);
 		} else if (strncmp(step, "sleep=", 6) == 0) {
-			unsigned long ms = strtoul(value, NULL, 10);
-
-			nanosleep(
-			    &(struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000},
-			    NULL);
+			nap(strtoul(value, NULL, 10));
 		} else if (strcmp(step, "wait") == 0) {
 			wait_for_term();
 		} else if (strncmp(step, "eat=", 4) == 0) {
 			rc = eat(value);
+		} else if (strncmp(step, "until=", 6) == 0) {
+			while (access(value, F_OK) < 0)
+				nap(5);
 		} else if (strncmp(step, "exit=", 5) == 0) {
 			return atoi(value);
 		} else {

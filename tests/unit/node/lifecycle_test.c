@@ -17,16 +17,30 @@
 #define EXEC(steps) "{\"exec\":{\"command\":" DO(steps) "}}"
 
 struct trace {
-	const char *uid, *want;
+	const char *path, *want;
 };
 
-// What a pod's containers wrote, on one line.
+// What containers wrote, on one line.
 static bool wrote(struct harness *h, const void *arg)
 {
 	const struct trace *t = arg;
-	AUTO_FREE char *log = run_shell("cat %s/%s/volumes/t/log 2>/dev/null | tr '\\n' ' '", h->paths.pods, t->uid);
+	AUTO_FREE char *log = run_shell("cat %s 2>/dev/null | tr '\\n' ' '", t->path);
 
 	return strcmp(log, t->want) == 0;
+}
+
+static void expect_trace(struct harness *h, const char *path, const char *want)
+{
+	if (!harness_wait(h, wrote, &(struct trace){path, want}))
+		fail_msg("%s is not \"%s\"", path, want);
+}
+
+// Waits until the pod's volume has `want`. A program that is still beginning does not hear a SIGTERM.
+static void expect_pod_trace(struct harness *h, const char *uid, const char *want)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/%s/volumes/t/log", h->paths.pods, uid);
+
+	expect_trace(h, path, want);
 }
 
 static bool said(struct harness *h, const void *text)
@@ -54,7 +68,7 @@ static void hooks_run_in_their_place(void **state)
 	expect_status(h, "hooked", "containerStatuses.a.state.waiting.reason", "ContainerCreating");
 	expect_status(h, "hooked", "phase", "Running");
 	assert_string_equal(status_at(h, "hooked", "conditions.Ready.status"), "True");
-	assert_true(harness_wait(h, wrote, &(struct trace){"hooked", "main post second "}));
+	expect_pod_trace(h, "hooked", "main post second ");
 	harness_set(h, POD("hooked", DELETED("20"), HOOKED, ""));
 	assert_true(harness_wait(h, is_deleted, "hooked"));
 	assert_string_equal(status_at(h, "hooked", "containerStatuses.a.state.terminated.exitCode"), "0");
@@ -66,11 +80,15 @@ static void hooks_run_in_their_place(void **state)
 
 static void hooks_that_fail_or_hang(void **state)
 {
-#define FAILS CONTAINER("a", "\"wait\",\"exit=4\"", ",\"lifecycle\":{\"postStart\":" EXEC("\"exit=3\"") "}")
+#define FAILS                                                                                                          \
+	CONTAINER("a", "\"append=/t/log:up\",\"wait\",\"exit=4\"",                                                     \
+		  ",\"lifecycle\":{\"postStart\":" EXEC("\"until=/t/log\",\"exit=3\"") "}")
 #define HANGS                                                                                                          \
 	CONTAINER("a", "\"wait\",\"append=/t/log:term\",\"sleep=60000\"",                                              \
 		  ",\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":600}}}")
-#define REFUSED CONTAINER("a", "\"wait\"", ",\"lifecycle\":{\"preStop\":{\"httpGet\":{\"port\":1,\"path\":\"/bye\"}}}")
+#define REFUSED                                                                                                        \
+	CONTAINER("a", "\"append=/t/log:up\",\"wait\"",                                                                \
+		  ",\"lifecycle\":{\"preStop\":{\"httpGet\":{\"port\":1,\"path\":\"/bye\"}}}")
 	struct harness *h = harness_new("life-fail");
 
 	fl_pods_synced(h->pods);
@@ -82,6 +100,7 @@ static void hooks_that_fail_or_hang(void **state)
 	expect_event(h, "fails FailedPostStartHook: PostStartHook failed\nfails Killing: FailedPostStartHook\n");
 	expect_status(h, "hangs", "phase", "Running");
 	expect_status(h, "refused", "phase", "Running");
+	expect_pod_trace(h, "refused", "up ");
 	harness_set(h, POD("hangs", DELETED("1"), HANGS, ",\"terminationGracePeriodSeconds\":30"));
 	harness_set(h, POD("refused", DELETED("30"), REFUSED, ""));
 	assert_true(harness_wait(h, is_deleted, "refused"));
@@ -96,7 +115,7 @@ static void sidecars_begin_first_and_end_last(void **state)
 {
 	struct harness *h = harness_new("life-side");
 	AUTO_FREE char *shared = fl_asprintf("%s/shared", h->dir); // outlives the pod
-	AUTO_FREE char *json = NULL, *gone = NULL;
+	AUTO_FREE char *json = NULL, *gone = NULL, *log = NULL;
 	static const char format[] =
 	    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"s\",\"namespace\":\"default\",\"uid\":"
 	    "\"s\","
@@ -118,11 +137,12 @@ static void sidecars_begin_first_and_end_last(void **state)
 	expect_status(h, "s", "phase", "Running");
 	assert_string_equal(status_at(h, "s", "initContainerStatuses.step.state.terminated.reason"), "Completed");
 	assert_string_equal(status_at(h, "s", "initContainerStatuses.one.ready"), "true");
+	log = fl_asprintf("%s/log", shared);
+	expect_trace(h, log, "one step two main ");
 	gone = fl_asprintf(format, DELETED("30"), shared, init, regular);
 	harness_set(h, gone);
 	assert_true(harness_wait(h, is_deleted, "s"));
-	AUTO_FREE char *log = run_shell("tr '\\n' ' ' <%s/log", shared);
-	assert_string_equal(log, "one step two main main-term two-term one-term ");
+	expect_trace(h, log, "one step two main main-term two-term one-term ");
 	harness_free(h);
 }
 
@@ -131,9 +151,9 @@ static void a_job_ends_with_its_sidecar(void **state)
 	struct harness *h = harness_new("life-job");
 
 	fl_pods_synced(h->pods);
-	harness_set(h, POD("job", "", CONTAINER("main", "\"exit=0\"", ""),
+	harness_set(h, POD("job", "", CONTAINER("main", "\"until=/t/log\",\"exit=0\"", ""),
 			   ",\"restartPolicy\":\"Never\",\"initContainers\":[" CONTAINER(
-			       "side", "\"wait\"", ",\"restartPolicy\":\"Always\"") "]"));
+			       "side", "\"append=/t/log:up\",\"wait\"", ",\"restartPolicy\":\"Always\"") "]"));
 	expect_status(h, "job", "phase", "Succeeded");
 	expect_status(h, "job", "initContainerStatuses.side.state.terminated.reason", "Completed");
 	harness_free(h);
@@ -198,7 +218,7 @@ static void probes_end_what_does_not_live(void **state)
 	expect_event(h,
 		     "slow Unhealthy: Startup probe failed: command timed out: \"/bin/fairlead-echo do sleep=600000\" "
 		     "timed out after 1s\nslow Killing: Container a failed startup probe\n");
-	expect_status(h, "slow", "phase", "Succeeded"); // it ended well when it was asked to
+	expect_status(h, "slow", "containerStatuses.a.state.terminated.reason", NULL);
 	harness_set(h, POD("hangs", "",
 			   CONTAINER("a", "\"wait\"",
 				     ",\"readinessProbe\":{\"exec\":{\"command\":" DO(
