@@ -13,14 +13,16 @@
 #include "base/str.h"
 #include "base/vec.h"
 
-static enum fl_log_level level_of(const char *text)
+bool fl_cli_log_level(const char *text, enum fl_log_level *ret)
 {
 	static const char *const names[] = {"debug", "info", "warn", "error"};
 	_Static_assert(FL_COUNT(names) == FL_LOG_LEVEL_COUNT, "a name for each level");
 	for (unsigned i = 0; i < FL_COUNT(names); i++)
-		if (fl_streq(text, names[i]))
-			return (enum fl_log_level)i;
-	return FL_LOG_INFO;
+		if (fl_streq(text, names[i])) {
+			*ret = (enum fl_log_level)i;
+			return true;
+		}
+	return false;
 }
 
 int fl_cli_parse(int argc, char **argv, struct fl_options *ret)
@@ -35,7 +37,14 @@ int fl_cli_parse(int argc, char **argv, struct fl_options *ret)
 		fl_options_deinit(ret);
 		return 0;
 	}
-	fl_log_init(argv[0], level_of(ret->log_level));
+	if (fl_options_check(ret, &err) < 0) {
+		fprintf(stderr, "fairlead %s: %s\n", argv[0], err.text);
+		fl_options_deinit(ret);
+		return 2;
+	}
+	enum fl_log_level level = FL_LOG_INFO;
+	(void)fl_cli_log_level(ret->log_level, &level);
+	fl_log_init(argv[0], level);
 	return -1;
 }
 

@@ -2,11 +2,13 @@
 // What several verbs do alike.
 #pragma once
 
+#include "base/log.h"
 #include "cli/options.h"
 
 // Parses argv into `ret` and sets the log up. -1: go on. Otherwise the exit status: help was printed (0), or the
 // options are wrong (2).
 int fl_cli_parse(int argc, char **argv, struct fl_options *ret);
+bool fl_cli_log_level(const char *text, enum fl_log_level *ret); // false: no such level
 // Exit status for a verb's result; prints the error.
 int fl_cli_end(int rc, const struct fl_err *err);
 

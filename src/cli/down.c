@@ -3,6 +3,7 @@
 // data as well. Both may be repeated, and work after everything was killed.
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -35,6 +36,26 @@ static int clean_up(const struct fl_options *o, struct fl_err *err)
 	return rc;
 }
 
+// Only what `up` made there is removed: somebody may have named a folder that holds other things as well.
+static int remove_data(const char *dir, struct fl_err *err)
+{
+	static const char *const ours[] = {
+	    "store",          "pki",        "kubeconfig", "node", "run", "admin.kubeconfig",
+	    "apiserver.port", "up.options", "up.log",     "lock"};
+	AUTO_FREE char *lock = fl_asprintf("%s/lock", dir);
+	if (access(lock, F_OK) < 0)
+		return 0; // never was up here
+	for (unsigned i = 0; i < FL_COUNT(ours); i++) {
+		AUTO_FREE char *path = fl_asprintf("%s/%s", dir, ours[i]);
+		int rc = fl_file_remove_all(path, err);
+		if (rc < 0)
+			return rc;
+	}
+	if (rmdir(dir) < 0 && errno == ENOTEMPTY)
+		fl_warn("the folder stays: it holds more than the data path=%s", dir);
+	return 0;
+}
+
 static int down(int argc, char **argv, bool data_too)
 {
 	struct fl_options given = {0}, saved = {0};
@@ -50,13 +71,8 @@ static int down(int argc, char **argv, bool data_too)
 		else if (rc == -ENOENT)
 			rc = 0; // never was up here
 	}
-	if (rc == 0 && data_too) {
-		static const char marker[] =
-		    "lock"; // only what `up` made is removed: a folder without its lock is not ours
-		AUTO_FREE char *lock = fl_asprintf("%s/%s", given.data_dir, marker);
-		if (access(lock, F_OK) == 0)
-			rc = fl_file_remove_all(given.data_dir, &err);
-	}
+	if (rc == 0 && data_too)
+		rc = remove_data(given.data_dir, &err);
 	fl_options_deinit(&given);
 	fl_options_deinit(&saved);
 	return fl_cli_end(rc, &err);

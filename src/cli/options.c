@@ -82,8 +82,7 @@ static bool parse_port(const char *text, uint16_t *ret)
 	return true;
 }
 
-// "[v6]:port", "v4:port", ":port"
-static bool parse_listen_one(char *text, struct fl_ip *ret_ip, bool *ret_any, uint16_t *ret_port)
+bool fl_options_parse_listen(char *text, struct fl_ip *ret_ip, bool *ret_any, uint16_t *ret_port)
 {
 	char *colon = strrchr(text, ':');
 	if (!colon || !parse_port(colon + 1, ret_port))
@@ -108,7 +107,7 @@ static int parse_listen(struct fl_options *o, const char *value, struct fl_err *
 	for (char *save = NULL, *part = strtok_r(copy, ",", &save); part; part = strtok_r(NULL, ",", &save), n++) {
 		bool any;
 		uint16_t port;
-		if (n == FL_MAX_LISTEN || !parse_listen_one(part, &o->listen[n], &any, &port) ||
+		if (n == FL_MAX_LISTEN || !fl_options_parse_listen(part, &o->listen[n], &any, &port) ||
 		    (n && port != o->api_port))
 			return fl_err_set(err, -EINVAL,
 					  "--api-listen %s: expected [IP]:PORT, at most %d of them, all with one port",
@@ -116,6 +115,8 @@ static int parse_listen(struct fl_options *o, const char *value, struct fl_err *
 		o->api_port = port;
 		any_at_all |= any;
 	}
+	if (!n)
+		return fl_err_set(err, -EINVAL, "--api-listen %s: names no address", value);
 	o->n_listen = any_at_all ? 0 : n;
 	set_text(&o->listen_text, value);
 	return 0;
@@ -147,7 +148,8 @@ static int parse_value(struct fl_options *o, const struct option *opt, const cha
 		if (dash)
 			*dash++ = 0;
 		if (!dash || !parse_port(copy, &low) || !parse_port(dash, &high) || !low || low > high)
-			return fl_err_set(err, -EINVAL, "--%s %s: expected LOW-HIGH", opt->name, value);
+			return fl_err_set(err, -EINVAL, "--%s %s: expected LOW-HIGH, ports from 1 to 65535", opt->name,
+					  value);
 		*(uint16_t *)at(o, opt->at) = low;
 		*(uint16_t *)at(o, opt->count_at) = high;
 		return 0;
@@ -162,32 +164,10 @@ static int parse_value(struct fl_options *o, const struct option *opt, const cha
 			return fl_err_set(err, -EINVAL, "--%s %s: %s is no %s", opt->name, value, part,
 					  opt->kind == IPS ? "IP address" : "CIDR (its host bits must be zero)");
 	}
+	if (!n)
+		return fl_err_set(err, -EINVAL, "--%s %s: names none", opt->name, value);
 	if (opt->count_at)
 		*(unsigned *)at(o, opt->count_at) = n;
-	return 0;
-}
-
-static int check(const struct fl_options *o, struct fl_err *err)
-{
-	char text[FL_CIDR_STRLEN];
-	for (unsigned i = 0; i < o->n_service_cidrs; i++) {
-		const struct fl_cidr *c = &o->service_cidrs[i];
-		if (fl_cidr_size(c) < 32)
-			return fl_err_set(err, -EINVAL, "--service-cidr %s: too small, 32 addresses are the least",
-					  fl_cidr_format(c, text));
-		for (unsigned j = 0; j < o->n_pod_cidrs; j++)
-			if (fl_cidr_overlaps(c, &o->pod_cidrs[j]))
-				return fl_err_set(err, -EINVAL, "--service-cidr %s overlaps --pod-cidr",
-						  fl_cidr_format(c, text));
-	}
-	if (o->n_service_cidrs == 2 && o->service_cidrs[0].ip.family == o->service_cidrs[1].ip.family)
-		return fl_err_set(err, -EINVAL, "--service-cidr: two ranges must be of different families");
-	for (unsigned i = 0; i < o->n_pod_cidrs; i++) {
-		unsigned most = o->pod_cidrs[i].ip.family == AF_INET ? 24 : 64;
-		if (o->pod_cidrs[i].bits > most)
-			return fl_err_set(err, -EINVAL, "--pod-cidr %s: a node takes a /%u of it",
-					  fl_cidr_format(&o->pod_cidrs[i], text), most);
-	}
 	return 0;
 }
 
@@ -223,7 +203,7 @@ int fl_options_parse(int argc, char *const *argv, struct fl_options *ret, struct
 			continue;
 		}
 		const char *value = arg[n + 2] == '=' ? arg + n + 3 : i + 1 < argc ? argv[++i] : NULL;
-		if (!value)
+		if (!value || !*value)
 			return fl_err_set(err, -EINVAL, "--%s wants a value", opt->name);
 		int rc = parse_value(&o, opt, value, err);
 		if (rc < 0)
@@ -237,9 +217,6 @@ int fl_options_parse(int argc, char *const *argv, struct fl_options *ret, struct
 		free(o.data_dir);
 		o.data_dir = whole;
 	}
-	int rc = check(&o, err);
-	if (rc < 0)
-		return rc;
 	*ret = o;
 	o = (struct fl_options){0};
 	return 0;
@@ -263,8 +240,15 @@ int fl_options_resolve(struct fl_options *o, struct fl_err *err)
 			o->n_node_ips++;
 		}
 	}
+	// default/kubernetes has one family, and its endpoint must be of it.
+	int family = o->service_cidrs[0].ip.family;
+	for (unsigned i = 0; i < o->n_node_ips && !o->advertise.family; i++)
+		if (o->node_ips[i].family == family)
+			o->advertise = o->node_ips[i];
 	if (!o->advertise.family)
-		o->advertise = o->node_ips[0];
+		return fl_err_set(err, -EINVAL,
+				  "this node has no IPv%d address for the API server, as --service-cidr wants",
+				  family == AF_INET6 ? 6 : 4);
 	return 0;
 }
 

@@ -24,7 +24,7 @@ struct fl_options { // strings belong to the options; fl_options_deinit
 	unsigned n_node_ips;
 	uint16_t node_port_low, node_port_high;
 	uint16_t kubelet_port;
-	char *metrics_listen, *healthz_listen; // of the proxy; "" = off
+	char *metrics_listen, *healthz_listen; // of the proxy; NULL = off
 	bool repair;
 	bool help;
 };
@@ -32,6 +32,12 @@ struct fl_options { // strings belong to the options; fl_options_deinit
 void fl_options_deinit(struct fl_options *o);
 // Parses argv[1..]; does not look at the host. -EINVAL names the option and what is wrong with it.
 FL_WUR int fl_options_parse(int argc, char *const *argv, struct fl_options *ret, struct fl_err *err);
+// One address to listen on: "[v6]:port", "v4:port", ":port" (*ret_any: all addresses). Writes into `text`.
+bool fl_options_parse_listen(char *text, struct fl_ip *ret_ip, bool *ret_any, uint16_t *ret_port);
+// Whether the options make sense, alone and together; does not look at the host. -EINVAL names the option and why not.
+FL_WUR int fl_options_check(const struct fl_options *o, struct fl_err *err);
+// Whether this host is the one that resolved options speak of. In the network namespace that they name.
+FL_WUR int fl_options_check_host(const struct fl_options *o, struct fl_err *err);
 // Fills in what was left to the host: node name and addresses, advertise address. In the network namespace that the
 // options name.
 FL_WUR int fl_options_resolve(struct fl_options *o, struct fl_err *err);

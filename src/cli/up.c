@@ -95,8 +95,8 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 || (rc = fl_cli_repair(o, err)) < 0)
 		return rc;
 	o->repair = false; // done; what is damaged later is for somebody to decide anew
-	if ((rc = fl_options_resolve(o, err)) < 0 || (rc = fl_cli_save_options(o, err)) < 0 ||
-	    (rc = ensure_pki(o, err)) < 0)
+	if ((rc = fl_options_resolve(o, err)) < 0 || (rc = fl_options_check_host(o, err)) < 0 ||
+	    (rc = fl_cli_save_options(o, err)) < 0 || (rc = ensure_pki(o, err)) < 0)
 		return rc;
 	for (unsigned i = 0; i < FL_COUNT(role_names); i++)
 		up->roles[i] = (struct fl_supervised){.name = role_names[i], .argv = role_argv(o, role_names[i])};
@@ -114,6 +114,7 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 	    .cluster_domain = o->cluster_domain,
 	    .dns_ip = fl_options_pod_gateway(o, 0),
 	    .dns_port = DNS_PORT,
+	    .service_family = o->service_cidrs[0].ip.family,
 	    .admin_kubeconfig = admin,
 	    .started_ms = started_ms,
 	};

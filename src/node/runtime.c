@@ -26,8 +26,7 @@ void fl_runtime_deinit(struct fl_runtime *r)
 	*r = (struct fl_runtime){0};
 }
 
-// Absolute path of a program; NULL when it is not there. free()
-static char *find_program(const char *name)
+char *fl_runtime_program(const char *name)
 {
 	const char *path = getenv("PATH");
 	AUTO_FREE char *copy =
@@ -144,17 +143,17 @@ int fl_runtime_find(const struct fl_node_paths *p, const char *wanted, const cha
 	if (recall(file, wanted, ret))
 		return 0;
 	if (!fl_str_empty(wanted)) {
-		program = find_program(wanted);
+		program = fl_runtime_program(wanted);
 		if (!program)
 			return fl_err_set(err, -ENOENT, "OCI runtime %s is not installed", wanted);
 	} else {
-		program = find_program("crun");
+		program = fl_runtime_program("crun");
 		if (program && !works(p, program, rootfs)) {
 			free(program);
 			program = NULL;
 		}
 		if (!program)
-			program = find_program("runc");
+			program = fl_runtime_program("runc");
 		if (!program)
 			return fl_err_set(err, -ENOENT, "no OCI runtime: neither a crun that works here nor runc");
 	}

@@ -24,8 +24,8 @@ struct fl_ready {
 	unsigned open_handles;
 };
 
-// A query for the A record of `name` (RFC 1035 section 4.1). Returns its length.
-static size_t make_query(uint8_t *q, size_t size, const char *name)
+// A query for the address of `name` in one family (RFC 1035 section 4.1, RFC 3596). Returns its length.
+static size_t make_query(uint8_t *q, size_t size, const char *name, int family)
 {
 	static const uint8_t head[12] = {DNS_ID >> 8, DNS_ID & 0xff, 0, 0, 0, 1};
 	size_t n = sizeof(head);
@@ -39,7 +39,7 @@ static size_t make_query(uint8_t *q, size_t size, const char *name)
 		n += len;
 		p += len + (p[len] == '.');
 	}
-	static const uint8_t tail[5] = {0, 0, 1, 0, 1};
+	const uint8_t tail[5] = {0, 0, family == AF_INET6 ? 28 : 1, 0, 1};
 	memcpy(q + n, tail, sizeof(tail));
 	return n + sizeof(tail);
 }
@@ -130,7 +130,7 @@ int fl_ready_start(uv_loop_t *loop, const struct fl_ready_opts *o, struct fl_rea
 	r->o = *o;
 	r->client = client;
 	AUTO_FREE char *name = fl_asprintf("kubernetes.default.svc.%s", o->domain);
-	r->query_len = make_query(r->query, sizeof(r->query), name);
+	r->query_len = make_query(r->query, sizeof(r->query), name, o->service_family);
 	r->dns_ready = !o->dns_ip.family || !r->query_len;
 	uv_timer_init(loop, &r->timer);
 	uv_udp_init(loop, &r->udp);

@@ -13,6 +13,7 @@ struct fl_ready_opts {
 	const char *kubeconfig, *node_name, *domain;
 	struct fl_ip dns_ip; // family 0: DNS is not waited for
 	uint16_t dns_port;
+	int service_family;          // of the address that it must know of default/kubernetes
 	void (*on_ready)(void *arg); // once
 	void *arg;
 };

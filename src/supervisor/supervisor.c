@@ -38,7 +38,7 @@ struct sup {
 	uv_timer_t poll, kill;
 	struct role roles[8];
 	struct fl_ready *ready;
-	bool stopping, others_started;
+	bool stopping, server_told;
 	int rc;
 	struct fl_err *err;
 	char exe[PATH_MAX];
@@ -55,11 +55,19 @@ static void on_again(uv_timer_t *t)
 		start(r);
 }
 
-static void end_if_idle(struct sup *s)
+// The next step of an end: the API server is told to end when its clients have ended, which would otherwise complain of
+// broken streams.
+static void go_on_ending(struct sup *s)
 {
-	for (unsigned i = 0; i < s->o->n_roles; i++)
+	for (unsigned i = 1; i < s->o->n_roles; i++)
 		if (s->roles[i].running)
 			return;
+	if (s->roles[0].running && !s->server_told) {
+		s->server_told = true;
+		uv_process_kill(&s->roles[0].process, SIGTERM);
+	}
+	if (s->roles[0].running)
+		return;
 	uv_close((uv_handle_t *)&s->term, NULL);
 	uv_close((uv_handle_t *)&s->intr, NULL);
 	uv_close((uv_handle_t *)&s->poll, NULL);
@@ -76,7 +84,7 @@ static void on_role_exit(uv_process_t *p, int64_t status, int signum)
 	r->running = false;
 	uv_close((uv_handle_t *)p, NULL);
 	if (s->stopping) {
-		end_if_idle(s);
+		go_on_ending(s);
 		return;
 	}
 	if (fl_mono_ms() - r->started_ms > STEADY_MS)
@@ -125,18 +133,16 @@ static void on_kill(uv_timer_t *t)
 		}
 }
 
-// The API server ends last, so that the others can still say goodbye to it; all get the signal at once all the same,
-// since none of them waits.
 static void stop(struct sup *s)
 {
 	if (s->stopping)
 		return;
 	s->stopping = true;
-	for (unsigned i = s->o->n_roles; i-- > 0;)
+	for (unsigned i = 1; i < s->o->n_roles; i++)
 		if (s->roles[i].running)
 			uv_process_kill(&s->roles[i].process, SIGTERM);
 	uv_timer_start(&s->kill, on_kill, STOP_MS, 0);
-	end_if_idle(s);
+	go_on_ending(s);
 }
 
 static void on_signal(uv_signal_t *h, int signum)
@@ -196,6 +202,7 @@ static void on_poll(uv_timer_t *t)
 				      .domain = s->o->cluster_domain,
 				      .dns_ip = s->o->dns_ip,
 				      .dns_port = s->o->dns_port,
+				      .service_family = s->o->service_family,
 				      .on_ready = on_ready,
 				      .arg = s};
 	rc = fl_ready_start(&s->loop, &ready, &s->ready, s->err);

@@ -35,6 +35,7 @@ struct fl_supervisor_opts {
 	const char *kubeconfig, *node_name, *cluster_domain;
 	struct fl_ip dns_ip;
 	uint16_t dns_port;
+	int service_family;           // of the first service range
 	const char *admin_kubeconfig; // named in the line on stdout
 	uint64_t started_ms;          // monotonic, for "ready in N ms"
 };

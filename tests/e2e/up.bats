@@ -2,30 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # One node from the first start to nothing left: what a person meets on the first day.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin up
 	host_facts >"$BATS_FILE_TMPDIR/host-before"
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_facts one >"$BATS_FILE_TMPDIR/node-before"
 	node_up one
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	world_end
 }
 
-setup() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
-}
+setup() { world_resume; }
 
 webui_ip() { kc one get service webui -o 'jsonpath={.spec.clusterIP}'; }
 
@@ -167,6 +159,8 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	ip=$(webui_ip)
 	before=$(kc one get pods -l app=webui -o 'jsonpath={range .items[*]}{.metadata.uid}{.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort)
 	node_stop one
+	run grep -E '^(warn|error)' "$WORLD_DIR/one/up.log" # nobody complains of an end that was asked for
+	[[ -z $output ]]
 	on one curl -s --max-time 2 "http://$ip/"
 	node_up one
 	after=$(kc one get pods -l app=webui -o 'jsonpath={range .items[*]}{.metadata.uid}{.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort)
@@ -187,7 +181,9 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 @test "reset leaves nothing: no process, link, route, rule, mount, cgroup or sysctl" {
 	local cgroup
 	cgroup=$(node_cgroup one)
+	touch "$WORLD_DIR/one/of-somebody-else"
 	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	[[ -e $WORLD_DIR/one/of-somebody-else && ! -e $WORLD_DIR/one/pki && ! -e $WORLD_DIR/one/lock ]]
 	[[ ! -e $WORLD_DIR/one/store && -z $(processes_of one) ]]
 	diff "$BATS_FILE_TMPDIR/node-before" <(node_facts one)
 	diff "$BATS_FILE_TMPDIR/host-before" <(host_facts)
