@@ -2,27 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Who gets in: without a certificate health and version alone; with one of another CA nothing; a token is unknown. Texts as Kubernetes has them.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin access
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_up one
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	world_end
 }
 
 setup() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	api=https://$WORLD_NET.10:6443
 	ca=$WORLD_DIR/one/pki/ca.crt
 }

@@ -3,12 +3,12 @@
 # kill -9 of each role and of everything at random moments, under clients that record what was acknowledged and clients of a Service; then API, kernel, DNS,
 # processes and files say the same. ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin crash
 	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
 	echo "# crash: FAULT_SEED=$FAULT_SEED" >&3
-	declare -p WORLD WORLD_DIR WORLD_NET FAULT_SEED >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_up one
 	kc one apply -f "$ROOT/examples/webui.yaml" -f - <<-YAML
@@ -34,19 +34,13 @@ setup_file() {
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	world_end
 }
 
 setup() {
-	load lib.bash
 	load faults.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	rounds=${ROUNDS:-5}
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # A node behind the firewalls that hosts have: every kind of traffic of pods and Services passes, the firewall's own rules stay as they are.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin fw
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	on one sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1 # strict
 	on one iptables-nft -P FORWARD DROP
@@ -17,19 +17,11 @@ setup_file() {
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	world_end
 }
 
-setup() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
-}
+setup() { world_resume; }
 
 teardown() { drop_firewalls; }
 

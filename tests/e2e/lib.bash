@@ -33,6 +33,13 @@ node_ns() {
 	ip -n "$ns" addr add "$WORLD_NET.$((9 + $2))/24" dev eth0
 	ip -n "$ns" link set eth0 up
 	WORLD_NODES+=("$1")
+	[[ -z ${BATS_FILE_TMPDIR-} ]] || printf 'WORLD_NODES=(%s)\n' "${WORLD_NODES[*]}" >"$BATS_FILE_TMPDIR/nodes"
+}
+
+# For `setup` and `teardown_file` of a world that `setup_file` began: exported variables are there, the nodes are not.
+world_resume() {
+	# shellcheck disable=SC1091
+	source "$BATS_FILE_TMPDIR/nodes"
 }
 
 on() { ip netns exec "$WORLD-$1" "${@:2}"; }      # on NODE COMMAND...

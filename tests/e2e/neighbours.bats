@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two nodes and a bystander on one machine: none notices what another does.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin nb
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_ns two 2
 	ip netns add "$WORLD-by"
@@ -27,20 +27,12 @@ setup_file() {
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one two)
+	world_resume
 	ip netns del "$WORLD-by"
 	world_end
 }
 
-setup() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one two)
-}
+setup() { world_resume; }
 
 answers() { # answers NODE: the Service of that node, by a pod of that node
 	local ip pod

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # What an operator does to the store of a node, and what a disk does: backup, restore, damage, no room. The store is on a small tmpfs of its own.
 
+load lib.bash
+
 setup_file() {
-	load lib.bash
 	world_begin store
-	declare -p WORLD WORLD_DIR WORLD_NET >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	mkdir -p -m 0700 "$WORLD_DIR/one/store"
 	mount -t tmpfs -o size=32m,mode=0700 "$WORLD-store" "$WORLD_DIR/one/store"
@@ -15,20 +15,14 @@ setup_file() {
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	"$FAIRLEAD" down --data-dir="$WORLD_DIR/one" || true
 	umount "$WORLD_DIR/one/store"
 	world_end
 }
 
 setup() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	BACKUP=$WORLD_DIR/backup
 }
 
