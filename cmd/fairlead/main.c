@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "base/notify.h"
 #include "cli/verbs.h"
 
 static const struct fl_verb verbs[] = {
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], verbs[i].name) != 0)
 			continue;
 		prctl(PR_SET_NAME, verbs[i].comm);
+		fl_notify_init();
 		return verbs[i].run(argc - 1, argv + 1);
 	}
 	fprintf(stderr, "fairlead: unknown verb %s\n", argv[1]);

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 
 #define STOP_GRACE_MS 2000  // for answers under way
 #define REPAIR_MS     10000 // how often the first objects are looked after, as kube-apiserver does
@@ -121,6 +122,7 @@ static int announce(struct run *run)
 	if (rc < 0)
 		return rc;
 	run->s.ready = true;
+	fl_notify_ready();
 	fl_info("serving port=%u revision=%llu", run->s.port, (unsigned long long)fl_store_revision(run->s.store));
 	return 0;
 }

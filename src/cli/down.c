@@ -2,6 +2,7 @@
 // fairlead down: ends `up`, then the pods and the data plane that it left running. fairlead reset: the same, and the
 // data as well. Both may be repeated, and work after everything was killed.
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,15 +14,17 @@
 #include "cli/verbs.h"
 #include "supervisor/supervisor.h"
 
-#define STOP_MS 10000
+#define STOP_MS 20000 // `up` itself gives its roles twice 8 s
 
 static int clean_up(const struct fl_options *o, struct fl_err *err)
 {
 	int rc = fl_cli_enter_netns(o->netns, err);
 	if (rc == -ENOENT) {
-		// The namespace is gone, and its links, routes and tables with it. Containers and mounts are not.
+		// The namespace is gone, and its links, routes and tables with it. Containers and mounts are not. In an
+		// empty one nothing of another node is taken for ours.
 		fl_warn("network namespace is gone path=%s", o->netns);
-		rc = 0;
+		rc = unshare(CLONE_NEWNET) < 0 ? fl_err_set(err, -errno, "new network namespace: %s", strerror(errno))
+					       : 0;
 	}
 	if (rc < 0)
 		return rc;

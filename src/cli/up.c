@@ -15,8 +15,6 @@
 #include "supervisor/pki.h"
 #include "supervisor/supervisor.h"
 
-#define DNS_PORT 53
-
 static const char *const role_names[] = {"apiserver", "controllers", "proxy", "node", "dns"};
 
 struct up {
@@ -100,21 +98,13 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 		return rc;
 	for (unsigned i = 0; i < FL_COUNT(role_names); i++)
 		up->roles[i] = (struct fl_supervised){.name = role_names[i], .argv = role_argv(o, role_names[i])};
-	AUTO_FREE char *port_file = fl_cli_port_file(o),
-		       *kubeconfig = fl_asprintf("%s/kubeconfig/supervisor.kubeconfig", o->data_dir),
-		       *admin = fl_asprintf("%s/admin.kubeconfig", o->data_dir);
+	AUTO_FREE char *port_file = fl_cli_port_file(o), *admin = fl_asprintf("%s/admin.kubeconfig", o->data_dir);
 	struct fl_supervisor_opts s = {
 	    .roles = up->roles,
 	    .n_roles = FL_COUNT(role_names),
 	    .port_file = port_file,
 	    .on_port = on_port,
 	    .arg = up,
-	    .kubeconfig = kubeconfig,
-	    .node_name = o->node_name,
-	    .cluster_domain = o->cluster_domain,
-	    .dns_ip = fl_options_pod_gateway(o, 0),
-	    .dns_port = DNS_PORT,
-	    .service_family = o->service_cidrs[0].ip.family,
 	    .admin_kubeconfig = admin,
 	    .started_ms = started_ms,
 	};

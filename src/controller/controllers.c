@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "controller/deployment/deployment.h"
 #include "controller/endpoints/endpoints.h"
 #include "controller/garbage/garbage.h"
@@ -42,6 +43,7 @@ static void on_signal(uv_signal_t *s, int number)
 static void on_synced(void *arg)
 {
 	fl_info("all caches are filled");
+	fl_notify_ready();
 }
 
 static int start(struct role *r, const struct fl_controllers_opts *opts, struct fl_err *err)

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "client/informer.h"
 #include "dns/dns.h"
 #include "dns/register.h"
@@ -39,6 +40,12 @@ static bool is_synced(void *arg)
 		if (!run->informer[i] || !fl_informer_synced(run->informer[i]))
 			return false;
 	return true;
+}
+
+static void on_synced(void *arg)
+{
+	if (is_synced(arg))
+		fl_notify_ready();
 }
 
 static void on_namespace(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -129,8 +136,11 @@ static int start_feeding(struct run *run, struct fl_err *err)
 		rc = fl_client_new(&run->loop, &cfg, "fairlead-dns", &run->client, err);
 	fl_kubeconfig_deinit(&cfg);
 	for (unsigned i = 0; rc == 0 && i < FEED_COUNT; i++) {
-		struct fl_informer_opts opts = {
-		    .gvr = feeds[i].gvr, .on_change = feeds[i].on_change, .arg = run, .forget = true};
+		struct fl_informer_opts opts = {.gvr = feeds[i].gvr,
+						.on_change = feeds[i].on_change,
+						.on_synced = on_synced,
+						.arg = run,
+						.forget = true};
 		opts.metadata_only = i == FEED_NAMESPACES;
 		rc = fl_informer_start(run->client, &opts, &run->informer[i], err);
 	}

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "client/client.h"
 #include "node/nodeobj.h"
 
@@ -71,6 +72,7 @@ static void on_status(void *arg, int rc, int http_status, struct fl_arena *a, st
 	}
 	h->status_tries = 0;
 	h->told_error = false;
+	fl_notify_ready();
 	h->next_full_ms = h->firewall_changed ? 0 : uv_now(fl_client_loop(h->c)) + STATUS_MS;
 	uv_timer_start(&h->status_timer, status_look, h->firewall_changed ? 0 : LEASE_MS, 0);
 }

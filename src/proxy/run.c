@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "client/informer.h"
 #include "proxy/conntrack.h"
 #include "proxy/core.h"
@@ -138,6 +139,7 @@ static void sync_now(struct proxy *p)
 		fl_proxy_core_stats(p->core, &s);
 		fl_info("rules in place mode=%s services=%zu frontends=%zu endpoints=%zu us=%llu", p->ops->name,
 			s.services, s.frontends, s.endpoints, (unsigned long long)(fl_mono_ns() - start) / 1000);
+		fl_notify_ready();
 	}
 }
 

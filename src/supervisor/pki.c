@@ -27,7 +27,6 @@ static const struct role roles[] = {
     {"proxy", "proxy", "system:kube-proxy", "system:fairlead"},
     {"dns", "dns", "system:dns", "system:fairlead"},
     {"node", "node", NULL, "system:nodes"},
-    {"supervisor", "supervisor", "system:fairlead:supervisor", "system:fairlead"},
     {"apiserver-kubelet-client", NULL, "kube-apiserver", "system:masters"},
 };
 

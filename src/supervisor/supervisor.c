@@ -6,45 +6,55 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <uv.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "supervisor/ready.h"
+#include "base/notify.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 #define STEADY_MS      10000 // a role that ran this long has recovered: its back-off is forgotten
-#define PORT_POLL_MS   2
-#define STOP_MS        8000 // then SIGKILL
+#define API_TRIES      4     // before it served once: the one before may still be on its way out of a port
+#define SLOW_MS        10000 // not ready by then: say who is missing
+#define STOP_MS        8000  // then SIGKILL
+#define READY_FD       3     // of a role, "3" in its environment
 
 struct role {
 	struct sup *sup;
 	struct fl_supervised *spec;
 	uv_process_t process;
 	uv_timer_t again;
-	bool running;
-	unsigned backoff_ms;
+	struct ear *ear; // hears the running process; NULL: it has closed its end
+	bool running, ready;
+	unsigned backoff_ms, ended;
 	uint64_t started_ms;
+};
+
+struct ear { // of one process of a role, freed when it is closed
+	uv_pipe_t pipe;
+	struct role *role; // NULL: the process is gone
+	char buf[64];
 };
 
 struct sup {
 	const struct fl_supervisor_opts *o;
 	uv_loop_t loop;
-	uv_signal_t term, intr;
-	uv_timer_t poll, kill;
+	uv_signal_t term, intr, child;
+	uv_timer_t slow, kill, bury;
 	struct role roles[8];
-	struct fl_ready *ready;
-	bool stopping, server_told;
+	bool stopping, others_started, announced;
 	int rc;
 	struct fl_err *err;
 	char exe[PATH_MAX];
 };
 
 static void stop(struct sup *s);
+static void stop_next(struct sup *s);
 
 static void start(struct role *r);
 
@@ -55,125 +65,17 @@ static void on_again(uv_timer_t *t)
 		start(r);
 }
 
-// The next step of an end: the API server is told to end when its clients have ended, which would otherwise complain of
-// broken streams.
-static void go_on_ending(struct sup *s)
+static void end_if_idle(struct sup *s)
 {
-	for (unsigned i = 1; i < s->o->n_roles; i++)
+	for (unsigned i = 0; i < s->o->n_roles; i++)
 		if (s->roles[i].running)
 			return;
-	if (s->roles[0].running && !s->server_told) {
-		s->server_told = true;
-		uv_process_kill(&s->roles[0].process, SIGTERM);
-	}
-	if (s->roles[0].running)
-		return;
-	uv_close((uv_handle_t *)&s->term, NULL);
-	uv_close((uv_handle_t *)&s->intr, NULL);
-	uv_close((uv_handle_t *)&s->poll, NULL);
-	uv_close((uv_handle_t *)&s->kill, NULL);
+	uv_handle_t *const handles[] = {(uv_handle_t *)&s->term, (uv_handle_t *)&s->intr, (uv_handle_t *)&s->child,
+					(uv_handle_t *)&s->slow, (uv_handle_t *)&s->kill, (uv_handle_t *)&s->bury};
+	for (unsigned i = 0; i < FL_COUNT(handles); i++)
+		uv_close(handles[i], NULL);
 	for (unsigned i = 0; i < s->o->n_roles; i++)
 		uv_close((uv_handle_t *)&s->roles[i].again, NULL);
-	fl_ready_free(&s->ready);
-}
-
-static void on_role_exit(uv_process_t *p, int64_t status, int signum)
-{
-	struct role *r = p->data;
-	struct sup *s = r->sup;
-	r->running = false;
-	uv_close((uv_handle_t *)p, NULL);
-	if (s->stopping) {
-		go_on_ending(s);
-		return;
-	}
-	if (fl_mono_ms() - r->started_ms > STEADY_MS)
-		r->backoff_ms = 0;
-	r->backoff_ms = !r->backoff_ms                       ? BACKOFF_MIN_MS
-			: r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2
-							     : BACKOFF_MAX_MS;
-	if (signum)
-		fl_error("role ended, starting it again role=%s pid=%d signal=%d after_ms=%u", r->spec->name, p->pid,
-			 signum, r->backoff_ms);
-	else
-		fl_error("role ended, starting it again role=%s pid=%d status=%d after_ms=%u", r->spec->name, p->pid,
-			 (int)status, r->backoff_ms);
-	uv_timer_start(&r->again, on_again, r->backoff_ms, 0);
-}
-
-static void start(struct role *r)
-{
-	struct sup *s = r->sup;
-	char *argv[64] = {s->exe};
-	for (unsigned i = 0; r->spec->argv[i] && i + 2 < FL_COUNT(argv); i++)
-		argv[i + 1] = r->spec->argv[i];
-	uv_stdio_container_t stdio[3] = {
-	    {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 2}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
-	uv_process_options_t opts = {
-	    .exit_cb = on_role_exit, .file = s->exe, .args = argv, .stdio = stdio, .stdio_count = 3};
-	r->process.data = r;
-	r->started_ms = fl_mono_ms();
-	int rc = uv_spawn(&s->loop, &r->process, &opts);
-	if (rc < 0) {
-		fl_error("role could not be started role=%s reason=%s", r->spec->name, uv_strerror(rc));
-		uv_close((uv_handle_t *)&r->process, NULL);
-		uv_timer_start(&r->again, on_again, BACKOFF_MAX_MS, 0);
-		return;
-	}
-	r->running = true;
-}
-
-static void on_kill(uv_timer_t *t)
-{
-	struct sup *s = t->data;
-	for (unsigned i = 0; i < s->o->n_roles; i++)
-		if (s->roles[i].running) {
-			fl_warn("role did not end in time role=%s", s->roles[i].spec->name);
-			uv_process_kill(&s->roles[i].process, SIGKILL);
-		}
-}
-
-static void stop(struct sup *s)
-{
-	if (s->stopping)
-		return;
-	s->stopping = true;
-	for (unsigned i = 1; i < s->o->n_roles; i++)
-		if (s->roles[i].running)
-			uv_process_kill(&s->roles[i].process, SIGTERM);
-	uv_timer_start(&s->kill, on_kill, STOP_MS, 0);
-	go_on_ending(s);
-}
-
-static void on_signal(uv_signal_t *h, int signum)
-{
-	stop(h->data);
-}
-
-// systemd's readiness protocol (sd_notify(3)): one datagram to $NOTIFY_SOCKET.
-static void notify_systemd(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(sa.sun_path))
-		return;
-	memcpy(sa.sun_path, path, strlen(path));
-	if (path[0] == '@')
-		sa.sun_path[0] = 0;
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	static const char text[] = "READY=1";
-	if (fd < 0 || sendto(fd, text, sizeof(text) - 1, MSG_NOSIGNAL, (struct sockaddr *)&sa,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0)
-		fl_warn("systemd could not be told that all is ready reason=%s", strerror(errno));
-}
-
-static void on_ready(void *arg)
-{
-	struct sup *s = arg;
-	printf("fairlead: ready in %llu ms, kubeconfig %s\n", (unsigned long long)(fl_mono_ms() - s->o->started_ms),
-	       s->o->admin_kubeconfig);
-	fflush(stdout);
-	notify_systemd();
 }
 
 static void fail(struct sup *s, int rc)
@@ -182,32 +84,262 @@ static void fail(struct sup *s, int rc)
 	stop(s);
 }
 
-static void on_poll(uv_timer_t *t)
+// ---- readiness
+
+static void on_ear_closed(uv_handle_t *h)
 {
-	struct sup *s = t->data;
-	AUTO_FREE char *text = NULL;
-	if (s->stopping || fl_file_read(s->o->port_file, &text, NULL, NULL) < 0)
+	free(h->data);
+}
+
+static void close_ear(struct role *r)
+{
+	if (!r->ear)
 		return;
-	int port = atoi(text);
-	uv_timer_stop(t);
-	int rc = s->o->on_port(s->o->arg, (uint16_t)port, s->err);
+	r->ear->role = NULL;
+	uv_close((uv_handle_t *)&r->ear->pipe, on_ear_closed);
+	r->ear = NULL;
+}
+
+static void start_others(struct sup *s)
+{
+	AUTO_FREE char *text = NULL;
+	int rc = fl_file_read(s->o->port_file, &text, NULL, s->err);
+
+	if (rc == 0)
+		rc = s->o->on_port(s->o->arg, (uint16_t)atoi(text), s->err);
 	if (rc < 0) {
 		fail(s, rc);
 		return;
 	}
+	s->others_started = true;
 	for (unsigned i = 1; i < s->o->n_roles; i++)
 		start(&s->roles[i]);
-	struct fl_ready_opts ready = {.kubeconfig = s->o->kubeconfig,
-				      .node_name = s->o->node_name,
-				      .domain = s->o->cluster_domain,
-				      .dns_ip = s->o->dns_ip,
-				      .dns_port = s->o->dns_port,
-				      .service_family = s->o->service_family,
-				      .on_ready = on_ready,
-				      .arg = s};
-	rc = fl_ready_start(&s->loop, &ready, &s->ready, s->err);
-	if (rc < 0)
-		fail(s, rc);
+}
+
+static void announce(struct sup *s)
+{
+	for (unsigned i = 0; i < s->o->n_roles; i++)
+		if (!s->roles[i].ready)
+			return;
+	s->announced = true;
+	uv_timer_stop(&s->slow);
+	printf("fairlead: ready in %llu ms, kubeconfig %s\n", (unsigned long long)(fl_mono_ms() - s->o->started_ms),
+	       s->o->admin_kubeconfig);
+	fflush(stdout);
+	fl_notify_ready();
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+	struct ear *e = h->data;
+	*buf = uv_buf_init(e->buf, sizeof(e->buf));
+}
+
+static void on_told(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
+{
+	struct role *r = ((struct ear *)h->data)->role;
+	if (!r || n == 0)
+		return;
+	close_ear(r); // one word, or the end of it
+	if (n < 0 || r->sup->stopping)
+		return;
+	r->ready = true;
+	if (!r->sup->others_started)
+		start_others(r->sup);
+	else if (!r->sup->announced)
+		announce(r->sup);
+}
+
+static void on_slow(uv_timer_t *t)
+{
+	struct sup *s = t->data;
+	char names[256] = "";
+	for (unsigned i = 0; i < s->o->n_roles; i++)
+		if (!s->roles[i].ready && (i == 0 || s->others_started))
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", *names ? "," : "",
+				 s->roles[i].spec->name);
+	fl_warn("not ready yet, their own lines may say why: roles=%s after_ms=%llu", names,
+		(unsigned long long)(fl_mono_ms() - s->o->started_ms));
+}
+
+// ---- adopted processes: the children of a role that died are ours now, and libuv waits for those alone that it
+// started.
+
+static bool is_role(const struct sup *s, pid_t pid)
+{
+	for (unsigned i = 0; i < s->o->n_roles; i++)
+		if (s->roles[i].running && s->roles[i].process.pid == pid)
+			return true;
+	return false;
+}
+
+static void on_bury(uv_timer_t *t)
+{
+	struct sup *s = t->data;
+	siginfo_t dead = {0};
+
+	while (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 && dead.si_pid > 0) {
+		if (is_role(s, dead.si_pid))
+			return; // libuv's; its signal is on the way, and brings us here again
+		(void)!waitid(P_PID, (id_t)dead.si_pid, &dead, WEXITED | WNOHANG);
+		dead.si_pid = 0;
+	}
+}
+
+static void on_child(uv_signal_t *h, int signum)
+{
+	struct sup *s = h->data;
+	uv_timer_start(&s->bury, on_bury, 0, 0); // after libuv has taken its own
+}
+
+// ---- roles
+
+static bool is_hopeless(const struct role *r)
+{
+	return r == &r->sup->roles[0] && !r->sup->others_started && r->ended >= API_TRIES;
+}
+
+static void on_role_exit(uv_process_t *p, int64_t status, int signum)
+{
+	struct role *r = p->data;
+	struct sup *s = r->sup;
+	char how[32];
+	r->running = r->ready = false;
+	r->ended++;
+	uv_close((uv_handle_t *)p, NULL);
+	close_ear(r);
+	if (s->stopping) {
+		stop_next(s);
+		end_if_idle(s);
+		return;
+	}
+	snprintf(how, sizeof(how), signum ? "signal=%d" : "status=%d", signum ? signum : (int)status);
+	if (is_hopeless(r)) {
+		fail(s,
+		     fl_err_set(s->err, -EIO, "the %s cannot be started: it ended %u times (%s); its own lines say why",
+				r->spec->name, r->ended, how));
+		return;
+	}
+	if (fl_mono_ms() - r->started_ms > STEADY_MS)
+		r->backoff_ms = 0;
+	r->backoff_ms = !r->backoff_ms                       ? BACKOFF_MIN_MS
+			: r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2
+							     : BACKOFF_MAX_MS;
+	fl_error("role ended, starting it again role=%s pid=%d %s after_ms=%u", r->spec->name, p->pid, how,
+		 r->backoff_ms);
+	uv_timer_start(&r->again, on_again, r->backoff_ms, 0);
+}
+
+static void listen_to(struct role *r)
+{
+	struct ear *e = FL_NEW(struct ear);
+	uv_pipe_init(&r->sup->loop, &e->pipe, 0);
+	e->pipe.data = e;
+	e->role = r;
+	r->ear = e;
+}
+
+static void start(struct role *r)
+{
+	struct sup *s = r->sup;
+	char *argv[64] = {s->exe};
+	for (unsigned i = 0; r->spec->argv[i] && i + 2 < FL_COUNT(argv); i++)
+		argv[i + 1] = r->spec->argv[i];
+	listen_to(r);
+	uv_stdio_container_t stdio[READY_FD + 1] = {
+	    {.flags = UV_IGNORE},
+	    {.flags = UV_INHERIT_FD, .data.fd = 2},
+	    {.flags = UV_INHERIT_FD, .data.fd = 2},
+	    [READY_FD] = {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->ear->pipe}};
+	uv_process_options_t opts = {
+	    .exit_cb = on_role_exit,
+	    .file = s->exe,
+	    .args = argv,
+	    .stdio = stdio,
+	    .stdio_count = READY_FD + 1,
+	    .flags = UV_PROCESS_DETACHED, // Ctrl-C is for the supervisor, which ends them in order
+	};
+	r->process.data = r;
+	r->started_ms = fl_mono_ms();
+	int rc = uv_spawn(&s->loop, &r->process, &opts);
+	if (rc < 0) {
+		fl_error("role could not be started role=%s reason=%s", r->spec->name, uv_strerror(rc));
+		uv_close((uv_handle_t *)&r->process, NULL);
+		close_ear(r);
+		uv_timer_start(&r->again, on_again, BACKOFF_MAX_MS, 0);
+		return;
+	}
+	r->running = true;
+	uv_read_start((uv_stream_t *)&r->ear->pipe, on_alloc, on_told);
+}
+
+static unsigned running(const struct sup *s, unsigned from)
+{
+	unsigned n = 0;
+	for (unsigned i = from; i < s->o->n_roles; i++)
+		n += s->roles[i].running;
+	return n;
+}
+
+static void on_kill(uv_timer_t *t)
+{
+	struct sup *s = t->data;
+	unsigned others = running(s, 1);
+	for (unsigned i = others ? 1 : 0; i < s->o->n_roles; i++)
+		if (s->roles[i].running) {
+			fl_warn("role did not end in time role=%s", s->roles[i].spec->name);
+			uv_process_kill(&s->roles[i].process, SIGKILL);
+		}
+}
+
+// The API server is told to end when all others have: they can still say goodbye to it, and do not complain that it is
+// gone.
+static void stop_next(struct sup *s)
+{
+	struct role *api = &s->roles[0];
+	if (running(s, 1) || !api->running)
+		return;
+	uv_process_kill(&api->process, SIGTERM);
+	uv_timer_start(&s->kill, on_kill, STOP_MS, 0);
+}
+
+static void stop(struct sup *s)
+{
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	for (unsigned i = s->o->n_roles; i-- > 1;)
+		if (s->roles[i].running)
+			uv_process_kill(&s->roles[i].process, SIGTERM);
+	uv_timer_start(&s->kill, on_kill, STOP_MS, 0);
+	stop_next(s);
+	end_if_idle(s);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	stop(h->data);
+}
+
+static void init_handles(struct sup *s)
+{
+	uv_loop_init(&s->loop);
+	uv_signal_init(&s->loop, &s->term);
+	uv_signal_init(&s->loop, &s->intr);
+	uv_signal_init(&s->loop, &s->child);
+	uv_timer_init(&s->loop, &s->slow);
+	uv_timer_init(&s->loop, &s->kill);
+	uv_timer_init(&s->loop, &s->bury);
+	s->term.data = s->intr.data = s->child.data = s->slow.data = s->kill.data = s->bury.data = s;
+	uv_signal_start(&s->term, on_signal, SIGTERM);
+	uv_signal_start(&s->intr, on_signal, SIGINT);
+	uv_signal_start(&s->child, on_child, SIGCHLD);
+	uv_timer_start(&s->slow, on_slow, SLOW_MS, 0);
+	for (unsigned i = 0; i < s->o->n_roles; i++) {
+		s->roles[i] = (struct role){.sup = s, .spec = &s->o->roles[i]};
+		uv_timer_init(&s->loop, &s->roles[i].again);
+		s->roles[i].again.data = &s->roles[i];
+	}
 }
 
 int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err)
@@ -222,21 +354,11 @@ int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err)
 	char pid[16];
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	setenv(FL_SUPERVISOR_ENV, pid, 1);
-	uv_loop_init(&s.loop);
-	uv_signal_init(&s.loop, &s.term);
-	uv_signal_init(&s.loop, &s.intr);
-	uv_timer_init(&s.loop, &s.poll);
-	uv_timer_init(&s.loop, &s.kill);
-	s.term.data = s.intr.data = s.poll.data = s.kill.data = &s;
-	uv_signal_start(&s.term, on_signal, SIGTERM);
-	uv_signal_start(&s.intr, on_signal, SIGINT);
-	for (unsigned i = 0; i < o->n_roles; i++) {
-		s.roles[i] = (struct role){.sup = &s, .spec = &o->roles[i]};
-		uv_timer_init(&s.loop, &s.roles[i].again);
-		s.roles[i].again.data = &s.roles[i];
-	}
+	setenv(FL_READY_ENV, "3", 1);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) // then somebody else reaps them
+		fl_debug("cannot adopt processes: %s", strerror(errno));
+	init_handles(&s);
 	start(&s.roles[0]);
-	uv_timer_start(&s.poll, on_poll, PORT_POLL_MS, PORT_POLL_MS);
 	uv_run(&s.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s.loop);
 	return s.rc;

@@ -2,17 +2,18 @@
 // `fairlead up`: starts the roles as processes, starts again the ones that die, says when the whole is ready, ends them
 // together.
 //
-//   up --- apiserver                      first; the others when its port is known
-//      \-- controllers, proxy, node, dns
+//   up --- apiserver                      first; the others when it says that it serves
+//      \-- controllers, proxy, node, dns  each says when it is ready, over a pipe (base/notify.h)
 //
-// A role that dies is started again after 100 ms, doubling to 10 s while it keeps dying. Pods and rules are not in
-// these processes: they stay when the supervisor is told to end, for the next `up` to find.
+// A role that dies is started again after 100 ms, doubling to 10 s while it keeps dying. An API server that ends
+// several times before it ever served ends `up`: its port is taken, its file broken. Pods and rules are not in these
+// processes: they stay when the supervisor is told to end, for the next `up` to find. It adopts what a dead role leaves
+// behind (shims of containers), so that nobody else has to bury them.
 #pragma once
 
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/ip.h"
 
 // Holds the supervisor's pid in a role's environment: the role asks to be killed when that process ends, so that no two
 // sets of roles are ever at work on one data directory.
@@ -31,17 +32,13 @@ struct fl_supervisor_opts {
 	// Called once, when the port is known and before the other roles start: writes their kubeconfigs.
 	int (*on_port)(void *arg, uint16_t port, struct fl_err *err);
 	void *arg;
-	// What "ready" means beside the API: the Node is Ready, and DNS answers for kubernetes.default.svc.<domain>.
-	const char *kubeconfig, *node_name, *cluster_domain;
-	struct fl_ip dns_ip;
-	uint16_t dns_port;
-	int service_family;           // of the first service range
 	const char *admin_kubeconfig; // named in the line on stdout
 	uint64_t started_ms;          // monotonic, for "ready in N ms"
 };
 
-// Runs until SIGTERM or SIGINT, then ends the roles and returns 0. Prints `fairlead: ready in N ms, kubeconfig PATH`
-// and tells systemd (sd_notify).
+// Runs until SIGTERM or SIGINT, then ends the roles and returns 0. When every role has said that it is ready, prints
+// `fairlead: ready in N ms, kubeconfig PATH` and tells systemd. A failure of on_port is returned, and -EIO when the API
+// server could not be started.
 FL_WUR int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err);
 
 // One `up` for a data directory: takes the lock and writes the pid into it. -EBUSY names who has it. The descriptor is
