@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/packed.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -63,28 +64,86 @@ struct fl_object *fl_object_new(const char *resource, const char *ns, const char
 	return o;
 }
 
+// A member of another tree as one of `o`: its value is shared, so neither tree may be changed afterwards.
+static void share(struct fl_arena *a, struct fl_json *o, const struct fl_json *m)
+{
+	struct fl_json *copy = fl_arena_alloc(a, sizeof(*copy));
+
+	*copy = *m;
+	copy->next = NULL;
+	fl_json_set_n(a, o, m->key, m->key_len, copy);
+}
+
+static struct fl_json *slim(struct fl_arena *a, const struct fl_json *tree, const char *kind, const char *api_version)
+{
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT), *meta;
+
+	fl_json_set_str(a, o, "kind", fl_json_str_or(tree, "kind", kind));
+	fl_json_set_str(a, o, "apiVersion", fl_json_str_or(tree, "apiVersion", api_version));
+	meta = fl_json_set_object(a, o, "metadata");
+	fl_json_each (m, fl_json_get(tree, "metadata"))
+		if (!fl_streq(m->key, "managedFields"))
+			share(a, meta, m);
+	fl_json_each (m, tree)
+		if (!fl_streq(m->key, "kind") && !fl_streq(m->key, "apiVersion") && !fl_streq(m->key, "metadata"))
+			share(a, o, m);
+	return o;
+}
+
+static int check_meta(const char *resource, const struct fl_json *meta, uint64_t *ret_rv, struct fl_err *err)
+{
+	const char *name = fl_json_str(meta, "name"), *rv_text = fl_json_str(meta, "resourceVersion");
+	unsigned long long rv;
+
+	if (fl_str_empty(name))
+		return fl_err_set(err, -EINVAL, "object of %s: metadata.name is missing", resource);
+	if (!rv_text || !fl_parse_u64(rv_text, &rv))
+		return fl_err_set(err, -EINVAL, "object of %s: %s: metadata.resourceVersion is no number", resource,
+				  name);
+	*ret_rv = rv;
+	return 0;
+}
+
 int fl_object_parse(const char *resource, const char *json, size_t len, struct fl_object **ret, struct fl_err *err)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_json *meta;
-	const char *name, *rv_text;
-	unsigned long long rv;
 	struct fl_json *root;
+	uint64_t rv = 0;
 	int r;
 
 	r = fl_json_parse(&a, json, len, NULL, &root, err);
 	if (r < 0)
 		return fl_err_prefix(err, "object of %s", resource);
 	meta = fl_json_get(root, "metadata");
-	name = fl_json_str(meta, "name");
-	rv_text = fl_json_str(meta, "resourceVersion");
-	if (fl_str_empty(name))
-		return fl_err_set(err, -EINVAL, "object of %s: metadata.name is missing", resource);
-	if (!rv_text || !fl_parse_u64(rv_text, &rv))
-		return fl_err_set(err, -EINVAL, "object of %s: %s: metadata.resourceVersion is no number", resource,
-				  name);
-	*ret = fl_object_new(resource, fl_json_str_or(meta, "namespace", ""), name, fl_json_str_or(meta, "uid", ""),
-			     json, len, -1, rv);
+	r = check_meta(resource, meta, &rv, err);
+	if (r < 0)
+		return r;
+	*ret = fl_object_new(resource, fl_json_str_or(meta, "namespace", ""), fl_json_str(meta, "name"),
+			     fl_json_str_or(meta, "uid", ""), json, len, -1, rv);
+	return 0;
+}
+
+int fl_object_pack(const char *resource, const struct fl_json *tree, const char *kind, const char *api_version,
+		   struct fl_object **ret, struct fl_err *err)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	const struct fl_json *meta = fl_json_get(tree, "metadata");
+	uint64_t rv = 0;
+	int r = check_meta(resource, meta, &rv, err);
+
+	if (r < 0)
+		return r;
+	struct fl_packed_names names = {
+	    .ns = fl_json_str_or(meta, "namespace", ""),
+	    .name = fl_json_str(meta, "name"),
+	    .uid = fl_json_str_or(meta, "uid", ""),
+	    .rv = rv,
+	};
+	fl_packed_write(&b, slim(&a, tree, kind, api_version), &names);
+	*ret = fl_object_new(resource, names.ns, names.name, names.uid, b.data, b.len, -1, rv);
+	(*ret)->json = NULL;
 	return 0;
 }
 
@@ -107,6 +166,11 @@ void fl_object_put(struct fl_object **o)
 struct fl_json *fl_object_tree(const struct fl_object *o, struct fl_arena *a)
 {
 	struct fl_json *root = NULL;
+
+	if (!o->json) {
+		struct fl_packed_names names = {.ns = o->ns, .name = o->name, .uid = o->uid, .rv = o->rv};
+		return fl_packed_read(a, o->data, o->len, &names);
+	}
 	int r = fl_json_parse(a, o->json, o->len, NULL, &root, NULL);
 
 	assert(r == 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An API object at rest: its serialized JSON, immutable and reference-counted, shared by store, cache, readers and
-// watchers, plus the few fields by which it is found. A tree is parsed on demand (json/json.h) and dropped.
+// watchers, plus the few fields by which it is found. A tree is parsed on demand (json/json.h) and dropped. Clients'
+// caches, which read trees alone, keep the packed form instead (api/packed.h).
 #pragma once
 
 #include <stdatomic.h>
@@ -12,7 +13,7 @@
 
 struct fl_object {
 	atomic_uint refs;
-	uint32_t len;         // of json
+	uint32_t len;         // of json, or of the packed form
 	uint64_t rv;          // metadata.resourceVersion
 	uint64_t create_rv;   // revision of its creation; 0 where unknown (client caches)
 	int64_t expires_ns;   // real time after which the store drops it (Events); 0 = never
@@ -22,6 +23,7 @@ struct fl_object {
 	const char *uid;
 	const char *json; // len bytes, NUL-terminated beyond; compact, starts with
 			  // {"kind":"...","apiVersion":"...","metadata":{
+			  // NULL: `data` begins with the packed form
 	char data[];
 };
 
@@ -38,6 +40,10 @@ struct fl_object *fl_object_new(const char *resource, const char *ns, const char
 // when they are missing.
 FL_WUR int fl_object_parse(const char *resource, const char *json, size_t len, struct fl_object **ret,
 			   struct fl_err *err);
+// Packs a tree that has been read from a server; like fl_object_parse. `kind` and `api_version` (may be NULL) stand in
+// where the object of a list has none; metadata.managedFields is left out. Does not change `tree`.
+FL_WUR int fl_object_pack(const char *resource, const struct fl_json *tree, const char *kind, const char *api_version,
+			  struct fl_object **ret, struct fl_err *err);
 struct fl_object *fl_object_get(struct fl_object *o); // one more reference; NULL gives NULL
 void fl_object_put(struct fl_object **o);             // drops one and nulls the pointer; accepts NULL inside
 

@@ -7,7 +7,7 @@
 
 // A zeroed struct fl_cache is a valid empty cache.
 struct fl_cache {
-	struct fl_map by_ns; // namespace -> struct fl_map of objects by name
+	struct fl_map by_ns; // namespace -> its table
 	size_t n;
 };
 

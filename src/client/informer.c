@@ -164,24 +164,20 @@ void fl_informer_retell(struct fl_informer *i)
 	fl_reflector_relist(i);
 }
 
-bool fl_informer_slim(const struct fl_informer *i, struct fl_buf *out, struct fl_span object, const char *kind,
-		      const char *api_version)
+int fl_informer_pack(const struct fl_informer *i, const struct fl_json *tree, const char *kind, const char *api_version,
+		     struct fl_object **ret, struct fl_err *err)
 {
-	AUTO(fl_buf_deinit) struct fl_buf slim = {0};
-	if (!i->opts.reduce)
-		return fl_scan_slim(out, object, kind, api_version);
-	return fl_scan_slim(&slim, object, kind, api_version) && i->opts.reduce(out, slim.data, slim.len);
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	return fl_object_pack(i->resource, i->opts.reduce ? i->opts.reduce(&a, tree) : tree, kind, api_version, ret,
+			      err);
 }
 
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
 {
-	AUTO(fl_buf_deinit) struct fl_buf full = {0}, slim = {0};
 	struct fl_object *o = NULL;
 	if (i->opts.label_selector || i->opts.field_selector || !fl_json_is(answer, FL_JSON_OBJECT))
 		return;
-	fl_json_write(&full, answer);
-	if (!fl_informer_slim(i, &slim, (struct fl_span){full.data, full.len}, NULL, NULL) ||
-	    fl_object_parse(i->resource, slim.data, slim.len, &o, NULL) < 0)
+	if (fl_informer_pack(i, answer, NULL, NULL, &o, NULL) < 0)
 		return; // a Status, for example
 	if (i->listing)
 		fl_vec_push(&i->wrote, fl_object_get(o));
@@ -206,6 +202,7 @@ static void on_close(uv_handle_t *h)
 	put_all(&i->listed);
 	put_all(&i->wrote);
 	fl_buf_deinit(&i->text);
+	fl_arena_deinit(&i->scratch);
 	free(i->page);
 	free((void *)(uintptr_t)i->opts.ns);
 	free((void *)(uintptr_t)i->opts.label_selector);

@@ -16,9 +16,9 @@ struct fl_informer_opts {
 	// For a user that keeps what it needs in a form of its own: the cache remembers names, uids and revisions
 	// alone, so objects that it gives out ("old" too) have no content. fl_informer_retell brings the content again.
 	bool forget;
-	// Appends what is to be kept of an object (JSON, with its metadata's names, uid and resourceVersion): a cache
-	// of many objects of which little is read stays small. False: the object is broken. NULL: all is kept.
-	bool (*reduce)(struct fl_buf *out, const char *json, size_t len);
+	// What is to be kept of an object, as a tree in `a` (with its metadata's names, uid and resourceVersion): a
+	// cache of many objects of which little is read stays small. NULL: all is kept.
+	struct fl_json *(*reduce)(struct fl_arena *a, const struct fl_json *object);
 	// One change: old NULL = added, new NULL = deleted. Both borrowed for the call. The cache already holds the new
 	// state.
 	void (*on_change)(void *arg, const struct fl_object *old, const struct fl_object *new_obj);

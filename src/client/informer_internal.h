@@ -27,11 +27,12 @@ struct fl_informer {
 
 	// reflector.c
 	struct fl_http_call *call;
-	struct fl_buf text;    // a page, a line that has not ended, or an error's body
-	fl_object_vec listed;  // objects of the pages so far
-	uint64_t list_rv;      // of the first page
-	char *page;            // token of the next page; NULL: begin anew
-	bool listing, abandon; // abandon: what still comes of the stream is not read
+	struct fl_arena scratch; // the tree of the object that is being read
+	struct fl_buf text;      // a page, a line that has not ended, or an error's body
+	fl_object_vec listed;    // objects of the pages so far
+	uint64_t list_rv;        // of the first page
+	char *page;              // token of the next page; NULL: begin anew
+	bool listing, abandon;   // abandon: what still comes of the stream is not read
 	bool relist, complained;
 	bool retell; // with the next list
 	unsigned backoff_ms;
@@ -46,7 +47,7 @@ void fl_reflector_relist(struct fl_informer *i);
 // informer.c; all may run user callbacks. They take the references they get.
 void fl_informer_apply(struct fl_informer *i, struct fl_object *o);         // ADDED, MODIFIED
 void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *o); // DELETED
-// As fl_scan_slim, then opts.reduce.
-bool fl_informer_slim(const struct fl_informer *i, struct fl_buf *out, struct fl_span object, const char *kind,
-		      const char *api_version);
+// fl_object_pack of what opts.reduce leaves.
+FL_WUR int fl_informer_pack(const struct fl_informer *i, const struct fl_json *tree, const char *kind,
+			    const char *api_version, struct fl_object **ret, struct fl_err *err);
 void fl_informer_replace(struct fl_informer *i); // i->listed is the whole state at i->list_rv

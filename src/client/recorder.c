@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "client/scan.h"
 
 #define REPEAT_MS   (10 * 60 * 1000)
 #define BURST       25
@@ -159,9 +158,9 @@ static void create(struct entry *e, const struct fl_object *about, const char *t
 		   const char *message)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	char time[FL_TIME_STRLEN], text[256];
+	char time[FL_TIME_STRLEN];
 	struct fl_recorder *r = e->r;
-	struct fl_span whole = {about->json, about->len};
+	const struct fl_json *tree = fl_object_tree(about, &a);
 	struct fl_json *o = fl_json_new(&a, FL_JSON_OBJECT);
 	fl_json_set_str(&a, o, "kind", "Event");
 	fl_json_set_str(&a, o, "apiVersion", "v1");
@@ -169,14 +168,12 @@ static void create(struct entry *e, const struct fl_object *about, const char *t
 	fl_json_set_str(&a, m, "name", e->name);
 	fl_json_set_str(&a, m, "namespace", e->ns);
 	struct fl_json *ref = fl_json_set_object(&a, o, "involvedObject");
-	if (fl_span_text(fl_scan_member(whole, "kind"), text, sizeof(text)))
-		fl_json_set_str(&a, ref, "kind", text);
+	fl_json_set_str(&a, ref, "kind", fl_json_str(tree, "kind"));
 	if (about->ns[0])
 		fl_json_set_str(&a, ref, "namespace", about->ns);
 	fl_json_set_str(&a, ref, "name", about->name);
 	fl_json_set_str(&a, ref, "uid", about->uid);
-	if (fl_span_text(fl_scan_member(whole, "apiVersion"), text, sizeof(text)))
-		fl_json_set_str(&a, ref, "apiVersion", text);
+	fl_json_set_str(&a, ref, "apiVersion", fl_json_str(tree, "apiVersion"));
 	if (about->rv)
 		fl_json_set_str(&a, ref, "resourceVersion", fl_arena_printf(&a, "%" PRIu64, about->rv));
 	fl_json_set_str(&a, o, "reason", reason);

@@ -127,14 +127,20 @@ static bool parse_revision(struct fl_span raw, uint64_t *ret)
 	return true;
 }
 
+static int pack(struct fl_informer *i, struct fl_span text, const char *kind, const char *version,
+		struct fl_object **ret, struct fl_err *err)
+{
+	struct fl_json *tree;
+	fl_arena_reset(&i->scratch);
+	int rc = fl_json_parse(&i->scratch, text.p, text.n, NULL, &tree, err);
+	return rc < 0 ? rc : fl_informer_pack(i, tree, kind, version, ret, err);
+}
+
 static int add_item(struct fl_informer *i, struct fl_span item, const char *kind, const char *version,
-		    struct fl_buf *scratch, struct fl_err *err)
+		    struct fl_err *err)
 {
 	struct fl_object *o = NULL;
-	scratch->len = 0;
-	if (!fl_informer_slim(i, scratch, item, kind, version))
-		return fl_err_set(err, -EPROTO, "an item of the list is no object with metadata");
-	int rc = fl_object_parse(i->resource, scratch->data, scratch->len, &o, err);
+	int rc = pack(i, item, kind, version, &o, err);
 	if (rc < 0)
 		return rc;
 	struct fl_object *same = fl_cache_find(&i->cache, o->ns, o->name);
@@ -175,7 +181,6 @@ static bool split_page(struct fl_span body, struct page *ret)
 static int read_items(struct fl_informer *i, struct fl_span items, const char *kind, const char *version,
 		      struct fl_err *err)
 {
-	AUTO(fl_buf_deinit) struct fl_buf scratch = {0};
 	struct fl_scan s;
 	struct fl_span key, item;
 	if (items.n == 4 && !memcmp(items.p, "null", 4))
@@ -183,7 +188,7 @@ static int read_items(struct fl_informer *i, struct fl_span items, const char *k
 	if (!fl_scan_begin(&s, items) || s.close != ']')
 		return fl_err_set(err, -EPROTO, "the list has no items");
 	while (fl_scan_next(&s, &key, &item)) {
-		int rc = add_item(i, item, kind, version, &scratch, err);
+		int rc = add_item(i, item, kind, version, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -307,7 +312,6 @@ static void on_bookmark(struct fl_informer *i, struct fl_span object)
 
 static void on_frame(struct fl_informer *i, struct fl_span line)
 {
-	AUTO(fl_buf_deinit) struct fl_buf slim = {0};
 	struct fl_span type = fl_scan_member(line, "type"), object = fl_scan_member(line, "object");
 	struct fl_object *o = NULL;
 	struct fl_err err = {0};
@@ -316,11 +320,11 @@ static void on_frame(struct fl_informer *i, struct fl_span line)
 	} else if (fl_span_is(type, "ERROR")) {
 		on_error_event(i, object);
 		return;
-	} else if (!type.p || !fl_informer_slim(i, &slim, object, NULL, NULL)) {
+	} else if (!type.p || !object.p) {
 		fl_err_set(&err, -EPROTO, "a line of the watch is no event");
 		abandon(i, "watch", &err);
 		return;
-	} else if (fl_object_parse(i->resource, slim.data, slim.len, &o, &err) < 0) {
+	} else if (pack(i, object, NULL, NULL, &o, &err) < 0) {
 		abandon(i, "watch", &err);
 		return;
 	} else {

@@ -32,8 +32,3 @@ bool fl_span_equals(struct fl_span text, const char *s); // the same bytes: for 
 bool fl_span_is(struct fl_span raw, const char *s);
 // The inside of a string without escapes, as a C string in `buf`; false when it is none or too long.
 bool fl_span_text(struct fl_span raw, char *buf, size_t cap);
-
-// Appends the object as an informer keeps it: kind, apiVersion and metadata first (kind and api_version, which may be
-// NULL, stand in where the object of a list has none), without metadata.managedFields, which no role reads and a write
-// may leave out. False when `object` is no well-formed object.
-bool fl_scan_slim(struct fl_buf *out, struct fl_span object, const char *kind, const char *api_version);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/hub.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -35,6 +36,11 @@ struct queue {
 
 struct fl_hub {
 	struct fl_client *c;
+	struct { // of the change that is being told
+		struct fl_arena arena;
+		const struct fl_object *objects[2];
+		const struct fl_json *trees[2];
+	} told;
 	struct feed feeds[FL_HUB_KIND_COUNT];
 	FL_VEC(struct synced_fn) on_synced;
 	FL_VEC(struct queue) queues;
@@ -75,8 +81,25 @@ struct fl_hub *fl_hub_new(struct fl_client *c)
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
 	struct feed *f = arg;
+	struct fl_hub *h = f->hub;
+	h->told.objects[0] = old;
+	h->told.objects[1] = new_obj;
 	for (size_t i = 0; i < f->listeners.n; i++)
 		f->listeners.v[i].fn(f->listeners.v[i].arg, old, new_obj);
+	memset(h->told.objects, 0, sizeof(h->told.objects));
+	memset(h->told.trees, 0, sizeof(h->told.trees));
+	fl_arena_reset(&h->told.arena);
+}
+
+const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o)
+{
+	size_t i = o != h->told.objects[0];
+	if (!o)
+		return NULL;
+	assert(o == h->told.objects[i]);
+	if (!h->told.trees[i])
+		h->told.trees[i] = fl_object_tree(o, &h->told.arena);
+	return h->told.trees[i];
 }
 
 static void on_synced(void *arg)
@@ -124,6 +147,7 @@ void fl_hub_free(struct fl_hub **hp)
 	fl_vec_deinit(&h->queues);
 	fl_vec_deinit(&h->on_synced);
 	fl_vec_deinit(&h->extras);
+	fl_arena_deinit(&h->told.arena);
 	free(h);
 }
 

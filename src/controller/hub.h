@@ -36,7 +36,9 @@ FL_WUR int fl_hub_start(struct fl_hub *h, struct fl_err *err); // after every li
 void fl_hub_free(struct fl_hub **h);                           // ends informers, queues and writes
 
 void fl_hub_listen(struct fl_hub *h, enum fl_hub_kind kind, fl_hub_change on_change, void *arg);
-void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg); // before the queues begin
+// For a listener, about the objects it was given: the tree, made once for all listeners. Valid until it returns.
+const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o); // o NULL: NULL
+void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg);      // before the queues begin
 // Paused until all caches are filled; freed by the hub.
 struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (*work)(void *arg, const char *key),
 				  void *arg);

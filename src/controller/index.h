@@ -14,11 +14,14 @@
 
 enum fl_index_mode { FL_INDEX_ALL, FL_INDEX_ONE };
 
-struct fl_index {
+struct fl_index_doc;
+struct fl_index_list;
+
+struct fl_index { // zeroed but for its mode: empty
 	enum fl_index_mode mode;
-	struct fl_map docs;     // ns/name -> document
-	struct fl_map postings; // ns, key, value -> documents
-	struct fl_map spaces;   // ns -> documents, for a search without pairs
+	struct fl_index_doc **docs;
+	struct fl_index_list *lists;
+	size_t n_docs, cap_docs, n_lists, cap_lists;
 };
 
 struct fl_pair {

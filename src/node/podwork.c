@@ -35,7 +35,7 @@ static int setup(struct job *j, struct fl_err *err)
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO_FREE char *host_resolv = NULL, *file = fl_asprintf("%s/pod.json", p->dir),
 		       *ips_file = fl_asprintf("%s/ips", p->dir);
-	AUTO(fl_buf_deinit) struct fl_buf ips = {0};
+	AUTO(fl_buf_deinit) struct fl_buf ips = {0}, json = {0};
 	struct fl_pod_spec spec = {0};
 	struct fl_dns_config dns = {
 	    .servers = {o->dns_ips[0], o->dns_ips[1]}, .n_servers = o->n_dns_ips, .domain = o->cluster_domain};
@@ -50,8 +50,9 @@ static int setup(struct job *j, struct fl_err *err)
 		fl_buf_printf(&ips, "%s\n", fl_ip_format(&p->ips[i], text));
 	if (rc == 0 && !p->host_network)
 		rc = fl_node_file_put(ips_file, ips.data ? ips.data : "", ips.len, 0644, err);
+	fl_json_write(&json, fl_object_tree(j->obj, &a));
 	if (rc == 0)
-		rc = fl_node_file_put(file, j->obj->json, j->obj->len, 0600, err);
+		rc = fl_node_file_put(file, json.data, json.len, 0600, err);
 	if (rc == 0 && !p->host_network) {
 		struct fl_podnet_pod net = {
 		    .uid = p->uid, .hostname = spec.hostname, .ips = {p->ips[0], p->ips[1]}, .n_ips = p->n_ips};

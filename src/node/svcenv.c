@@ -131,35 +131,30 @@ struct fl_json *fl_service_env(struct fl_arena *a, const struct fl_service_env_s
 	return c.env;
 }
 
-bool fl_service_env_reduce(struct fl_buf *out, const char *json, size_t len)
+struct fl_json *fl_service_env_reduce(struct fl_arena *a, const struct fl_json *service)
 {
 	static const char *const names[] = {"namespace", "name", "uid", "resourceVersion"};
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_json *root = NULL, *small = fl_json_new(&a, FL_JSON_OBJECT), *meta, *spec, *ports;
-	const struct fl_json *from;
+	struct fl_json *small = fl_json_new(a, FL_JSON_OBJECT), *meta, *spec, *ports;
+	const struct fl_json *from = fl_json_get(service, "spec");
 
-	if (fl_json_parse(&a, json, len, NULL, &root, NULL) < 0)
-		return false;
-	fl_json_set_str(&a, small, "kind", "Service");
-	fl_json_set_str(&a, small, "apiVersion", "v1");
-	meta = fl_json_set_object(&a, small, "metadata");
+	fl_json_set_str(a, small, "kind", "Service");
+	fl_json_set_str(a, small, "apiVersion", "v1");
+	meta = fl_json_set_object(a, small, "metadata");
 	for (size_t i = 0; i < FL_COUNT(names); i++)
-		fl_json_set_str(&a, meta, names[i], fl_json_str(fl_json_get(root, "metadata"), names[i]));
-	from = fl_json_get(root, "spec");
+		fl_json_set_str(a, meta, names[i], fl_json_str(fl_json_get(service, "metadata"), names[i]));
 	if (has_cluster_ip(fl_json_str(from, "clusterIP"))) {
-		spec = fl_json_set_object(&a, small, "spec");
-		fl_json_set_str(&a, spec, "clusterIP", fl_json_str(from, "clusterIP"));
-		ports = fl_json_set_array(&a, spec, "ports");
+		spec = fl_json_set_object(a, small, "spec");
+		fl_json_set_str(a, spec, "clusterIP", fl_json_str(from, "clusterIP"));
+		ports = fl_json_set_array(a, spec, "ports");
 		fl_json_each (p, fl_json_get(from, "ports")) {
-			struct fl_json *port = fl_json_append(ports, fl_json_new(&a, FL_JSON_OBJECT));
+			struct fl_json *port = fl_json_append(ports, fl_json_new(a, FL_JSON_OBJECT));
 
 			if (fl_json_str(p, "name"))
-				fl_json_set_str(&a, port, "name", fl_json_str(p, "name"));
-			fl_json_set_int(&a, port, "port", fl_json_int(p, "port", 0));
+				fl_json_set_str(a, port, "name", fl_json_str(p, "name"));
+			fl_json_set_int(a, port, "port", fl_json_int(p, "port", 0));
 			if (!fl_streq(fl_json_str(p, "protocol"), "TCP"))
-				fl_json_set_str(&a, port, "protocol", fl_json_str(p, "protocol"));
+				fl_json_set_str(a, port, "protocol", fl_json_str(p, "protocol"));
 		}
 	}
-	fl_json_write(out, small);
-	return true;
+	return small;
 }

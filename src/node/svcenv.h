@@ -25,4 +25,4 @@ struct fl_json *fl_service_env(struct fl_arena *a, const struct fl_service_env_s
 
 // What fl_service_env reads of a Service, and nothing else, as a Service object: for a cache of all of them
 // (fl_informer_opts.reduce). A Service without a cluster IP keeps its names only.
-bool fl_service_env_reduce(struct fl_buf *out, const char *json, size_t len);
+struct fl_json *fl_service_env_reduce(struct fl_arena *a, const struct fl_json *service);

@@ -71,7 +71,7 @@ static void on_replicaset(void *arg, const struct fl_object *old, const struct f
 {
 	struct fl_deployment_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
+	const struct fl_json *before = fl_hub_tree(c->hub, old), *after = fl_hub_tree(c->hub, now);
 	const struct fl_object *o = now ? now : old;
 	assert(o); // one of them is there
 	if (after) {
@@ -105,7 +105,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	struct fl_deployment_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
-	struct fl_json *tree = fl_object_tree(o, &a);
+	const struct fl_json *tree = fl_hub_tree(c->hub, o);
 	const struct fl_json *ref = fl_meta_controller(tree);
 	struct fl_pair owner = {FL_PAIR_CONTROLLER, fl_json_str_or(ref, "uid", "")};
 	if (now && ref && !fl_podview_read(tree).finished) {

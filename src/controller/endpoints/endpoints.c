@@ -22,7 +22,7 @@ struct fl_endpoints_controller {
 	struct fl_hub *hub;
 	struct fl_workqueue *queue;
 	struct fl_index pods, services, slices;
-	struct fl_map seen; // key -> int64_t: newest trigger time that a reconcile has taken in
+	struct fl_map seen; // key -> newest trigger time that a reconcile has taken in, itself
 };
 
 static void enqueue(struct fl_endpoints_controller *c, const char *ns, const char *name)
@@ -70,7 +70,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 {
 	struct fl_endpoints_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
+	const struct fl_json *before = fl_hub_tree(c->hub, old), *after = fl_hub_tree(c->hub, now);
 	const struct fl_object *o = now ? now : old;
 	assert(o);
 	const struct fl_json *labels_before = fl_json_path(before, "metadata", "labels", NULL),
@@ -98,7 +98,7 @@ static void on_service(void *arg, const struct fl_object *old, const struct fl_o
 	struct fl_endpoints_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
-	struct fl_json *tree = now ? fl_object_tree(now, &a) : NULL;
+	const struct fl_json *tree = fl_hub_tree(c->hub, now);
 	if (tree && fl_members_has_selector(tree)) {
 		size_t n;
 		struct fl_pair *pairs = fl_index_pairs(&a, fl_json_path(tree, "spec", "selector", NULL), 0, &n);
@@ -109,9 +109,9 @@ static void on_service(void *arg, const struct fl_object *old, const struct fl_o
 	enqueue(c, o->ns, o->name);
 }
 
-static const char *service_of_slice(struct fl_arena *a, const struct fl_object *o)
+static const char *service_of_slice(struct fl_endpoints_controller *c, const struct fl_object *o)
 {
-	struct fl_json *tree = fl_object_tree(o, a);
+	const struct fl_json *tree = fl_hub_tree(c->hub, o);
 	const char *service = fl_meta_label(tree, FL_LABEL_SERVICE_NAME);
 	return fl_streq(fl_meta_label(tree, FL_LABEL_MANAGED_BY), FL_SLICE_MANAGER) ? service : NULL;
 }
@@ -119,14 +119,13 @@ static const char *service_of_slice(struct fl_arena *a, const struct fl_object *
 static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_endpoints_controller *c = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
-	const char *was = old ? service_of_slice(&a, old) : NULL, *is = now ? service_of_slice(&a, now) : NULL;
-	if (is) {
+	const char *was = service_of_slice(c, old), *is = service_of_slice(c, now);
+	if (!is) {
+		fl_index_del(&c->slices, o->ns, o->name);
+	} else if (!fl_streq(was, is)) {
 		struct fl_pair pair = {FL_LABEL_SERVICE_NAME, is};
 		fl_index_put(&c->slices, o->ns, o->name, &pair, 1);
-	} else {
-		fl_index_del(&c->slices, o->ns, o->name);
 	}
 	if (is)
 		enqueue(c, o->ns, is);
@@ -134,18 +133,12 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 		enqueue(c, o->ns, was);
 }
 
-static bool is_ours(struct fl_arena *a, const struct fl_object *endpoints)
-{
-	return fl_streq(fl_meta_label(fl_object_tree(endpoints, a), FL_LABEL_ENDPOINTS_MANAGED_BY),
-			FL_ENDPOINTS_MANAGER);
-}
-
 static void on_endpoints(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_endpoints_controller *c = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
-	if (is_ours(&a, o) || fl_hub_find(c->hub, FL_HUB_SERVICES, o->ns, o->name))
+	if (fl_hub_find(c->hub, FL_HUB_SERVICES, o->ns, o->name) ||
+	    fl_streq(fl_meta_label(fl_hub_tree(c->hub, o), FL_LABEL_ENDPOINTS_MANAGED_BY), FL_ENDPOINTS_MANAGER))
 		enqueue(c, o->ns, o->name);
 }
 
@@ -159,11 +152,10 @@ static bool enqueue_service(void *arg, const struct fl_object *o)
 static void on_node(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_endpoints_controller *c = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	static const char zone[] = "topology.kubernetes.io/zone";
 	bool same =
 	    old && now &&
-	    fl_streq(fl_meta_label(fl_object_tree(old, &a), zone), fl_meta_label(fl_object_tree(now, &a), zone));
+	    fl_streq(fl_meta_label(fl_hub_tree(c->hub, old), zone), fl_meta_label(fl_hub_tree(c->hub, now), zone));
 	if (!same && fl_hub_synced(c->hub))
 		fl_informer_each(fl_hub_informer(c->hub, FL_HUB_SERVICES), NULL, enqueue_service, c);
 }
@@ -218,22 +210,20 @@ static const struct fl_json *find_node(void *arg, const char *name)
 // none, and at the first sight of a Service that has its endpoints already.
 static const char *trigger_time(struct gather *g, const char *key, const struct fl_json *service, bool known)
 {
-	int64_t *seen = fl_map_get(&g->c->seen, key), first = 0;
+	_Static_assert(sizeof(uintptr_t) >= sizeof(int64_t), "a time fits a pointer");
+	int64_t seen = (int64_t)(uintptr_t)fl_map_get(&g->c->seen, key), first = 0;
 	bool fresh = !seen;
-	if (fresh) {
-		seen = FL_NEW(int64_t);
-		fl_map_set(&g->c->seen, key, seen);
-	}
-	int64_t newest = *seen, t = fl_meta_created_ns(service);
+	int64_t newest = fresh ? 1 : seen, t = fl_meta_created_ns(service);
 	for (size_t i = 0; i <= g->pods.n; i++) {
-		if (t > *seen && (!first || t < first))
+		if (t > seen && (!first || t < first))
 			first = t;
 		if (t > newest)
 			newest = t;
 		if (i < g->pods.n)
 			t = g->pods.v[i].ready_since_ns;
 	}
-	*seen = newest;
+	if (newest != seen)
+		fl_map_set(&g->c->seen, key, (void *)(uintptr_t)newest);
 	if (!first || (fresh && known))
 		return NULL;
 	char buf[FL_TIME_STRLEN];
@@ -257,7 +247,7 @@ static void remove_all(struct gather *g, struct fl_writes *w, const char *key, c
 {
 	const struct fl_object *ep = fl_hub_find(g->c->hub, FL_HUB_ENDPOINTS, g->ns, name);
 	struct fl_pair pair = {FL_LABEL_SERVICE_NAME, name};
-	free(fl_map_del(&g->c->seen, key));
+	fl_map_del(&g->c->seen, key);
 	if (ep && !fl_meta_annotation(fl_object_tree(ep, g->a), "control-plane.alpha.kubernetes.io/leader"))
 		fl_writes_delete(w, &fl_gvr_endpoints, ep->ns, ep->name, ep->uid, -1, NULL, NULL, NULL);
 	fl_index_search(&g->c->slices, g->ns, &pair, 1, add_slice, g);
@@ -344,8 +334,6 @@ void fl_endpoints_controller_free(struct fl_endpoints_controller **cp)
 	fl_index_deinit(&c->pods);
 	fl_index_deinit(&c->services);
 	fl_index_deinit(&c->slices);
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->seen, &it);)
-		free(it.value);
 	fl_map_deinit(&c->seen);
 	free(c);
 }

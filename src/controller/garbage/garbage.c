@@ -150,10 +150,9 @@ static bool same(const struct fl_json *x, const struct fl_json *y)
 	return x && y ? fl_json_equal(x, y) : fl_json_count(x) == fl_json_count(y);
 }
 
-// Most objects have neither owners nor finalizers of ours: no tree is made of them.
-static bool is_plain(const struct fl_object *o)
+static const struct fl_json *tree_of(const struct feed *f, struct fl_arena *a, const struct fl_object *o)
 {
-	return !o || (!strstr(o->json, "\"ownerReferences\"") && !strstr(o->json, "\"finalizers\""));
+	return !f->own ? fl_hub_tree(f->g->hub, o) : o ? fl_object_tree(o, a) : NULL;
 }
 
 static void on_gone(struct feed *f, struct fl_arena *a, const char *key, const struct fl_object *old)
@@ -162,8 +161,7 @@ static void on_gone(struct feed *f, struct fl_arena *a, const char *key, const s
 	fl_index_del(&g->dependents, "", key);
 	free(fl_map_del(&g->confirmed, old->uid));
 	enqueue_dependents(g, old->uid);
-	if (!is_plain(old))
-		enqueue_owners(g, fl_object_tree(old, a), old->ns);
+	enqueue_owners(g, tree_of(f, a, old), old->ns);
 }
 
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -178,9 +176,7 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 		on_gone(f, &a, key, old);
 		return;
 	}
-	if (is_plain(old) && is_plain(now))
-		return;
-	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = fl_object_tree(now, &a);
+	const struct fl_json *before = tree_of(f, &a, old), *after = tree_of(f, &a, now);
 	const struct fl_json *refs = fl_json_path(after, "metadata", "ownerReferences", NULL),
 			     *old_refs = fl_json_path(before, "metadata", "ownerReferences", NULL);
 	bool new_refs = !same(refs, old_refs);

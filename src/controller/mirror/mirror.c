@@ -60,9 +60,9 @@ static void on_endpoints_or_service(void *arg, const struct fl_object *old, cons
 	look_at(arg, now ? now : old);
 }
 
-static const char *mirrors(struct fl_arena *a, const struct fl_object *o)
+static const char *mirrors(struct fl_mirror_controller *c, const struct fl_object *o)
 {
-	const struct fl_json *tree = fl_object_tree(o, a);
+	const struct fl_json *tree = fl_hub_tree(c->hub, o);
 	const char *service = fl_meta_label(tree, FL_LABEL_SERVICE_NAME);
 	return fl_streq(fl_meta_label(tree, FL_LABEL_MANAGED_BY), FL_MIRROR_MANAGER) ? service : NULL;
 }
@@ -70,9 +70,8 @@ static const char *mirrors(struct fl_arena *a, const struct fl_object *o)
 static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_mirror_controller *c = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = now ? now : old;
-	const char *was = old ? mirrors(&a, old) : NULL, *is = now ? mirrors(&a, now) : NULL;
+	const char *was = mirrors(c, old), *is = mirrors(c, now);
 	if (is) {
 		struct fl_pair pair = {FL_LABEL_SERVICE_NAME, is};
 		fl_index_put(&c->slices, o->ns, o->name, &pair, 1);

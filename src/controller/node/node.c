@@ -94,7 +94,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char key[FL_KEY_LEN];
 	const struct fl_object *o = now ? now : old;
-	struct fl_podview p = fl_podview_read(fl_object_tree(o, &a));
+	struct fl_podview p = fl_podview_read(fl_hub_tree(c->hub, o));
 	fl_key_of(key, o);
 	if (!now) {
 		fl_index_del(&c->pods, "", key);

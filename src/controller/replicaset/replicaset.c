@@ -88,7 +88,8 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 {
 	struct fl_replicaset_controller *c = arg;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_json *before = old ? fl_object_tree(old, &a) : NULL, *after = now ? fl_object_tree(now, &a) : NULL;
+	struct fl_hub *h = c->engines[0].hub;
+	const struct fl_json *before = fl_hub_tree(h, old), *after = fl_hub_tree(h, now);
 	const struct fl_object *o = now ? now : old;
 	assert(o); // one of them is there
 	if (after) {

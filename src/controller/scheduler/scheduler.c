@@ -49,11 +49,11 @@ static void forget_assumed(struct fl_scheduler *s, const char *uid)
 		add_load(s, node, -1);
 }
 
-static const char *loads(const struct fl_object *o, struct fl_arena *a)
+static const char *loads(const struct fl_scheduler *s, const struct fl_object *o)
 {
 	if (!o)
 		return "";
-	struct fl_podview p = fl_podview_read(fl_object_tree(o, a));
+	struct fl_podview p = fl_podview_read(fl_hub_tree(s->hub, o));
 	return p.finished ? "" : p.node;
 }
 
@@ -68,16 +68,15 @@ static bool is_pending(const struct fl_json *pod)
 static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_scheduler *s = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char key[FL_KEY_LEN];
 	const struct fl_object *o = now ? now : old;
-	const char *was = loads(old, &a), *is = loads(now, &a);
+	const char *was = loads(s, old), *is = loads(s, now);
 	fl_key_of(key, o);
 	if (strcmp(was, is) != 0) {
 		add_load(s, was, -1);
 		add_load(s, is, 1);
 	}
-	if (now && is_pending(fl_object_tree(now, &a))) {
+	if (now && is_pending(fl_hub_tree(s->hub, now))) {
 		fl_workqueue_add(s->queue, key);
 		return;
 	}

@@ -83,35 +83,13 @@ static void reads_plain_strings(void **state)
 	assert_false(fl_span_is((struct fl_span){0}, "ADDED"));
 }
 
-static void slim(const char *in, const char *want)
-{
-	struct fl_buf b = {0};
-	assert_true(fl_scan_slim(&b, text(in), "Pod", "v1"));
-	assert_string_equal(b.data, want);
-	fl_buf_deinit(&b);
-}
-
-static void slims_objects(void **state)
-{
-	slim("{\"metadata\":{\"name\":\"a\",\"managedFields\":[{\"f\":{}}],\"uid\":\"u\"},\"spec\":{\"managedFields\":"
-	     "1}}",
-	     "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"uid\":\"u\"},\"spec\":{"
-	     "\"managedFields\":1}}");
-	slim("{\"status\":{},\"apiVersion\":\"apps/v1\",\"metadata\":{\"managedFields\":[]},\"kind\":\"X\"}",
-	     "{\"kind\":\"X\",\"apiVersion\":\"apps/v1\",\"metadata\":{},\"status\":{}}");
-	struct fl_buf b = {0};
-	assert_false(fl_scan_slim(&b, text("{\"kind\":\"Pod\"}"), NULL, NULL));
-	assert_false(fl_scan_slim(&b, text("{\"metadata\":[]}"), NULL, NULL));
-	assert_false(fl_scan_slim(&b, text("[]"), NULL, NULL));
-	fl_buf_deinit(&b);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(finds_members),        cmocka_unit_test(walks_arrays),
-	    cmocka_unit_test(tells_what_is_broken), cmocka_unit_test(reads_plain_strings),
-	    cmocka_unit_test(slims_objects),
+	    cmocka_unit_test(finds_members),
+	    cmocka_unit_test(walks_arrays),
+	    cmocka_unit_test(tells_what_is_broken),
+	    cmocka_unit_test(reads_plain_strings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

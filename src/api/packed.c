@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+// A value is one byte that says what it is, then what that needs:
+//
+//   00 null  01 false  02 true  03 double (8 bytes)  04 int (zigzag varint)
+//   05..08 the names: name, namespace, uid, resourceVersion
+//   09 UUID (16 bytes)  0a time in seconds (zigzag varint)  0b IPv4 (4 bytes)
+//   0c string (varint length, bytes)  0d object, 0e array (varint count)  0f string that stood before (varint offset)
+//   10..17 int 0..7            18..1f array of 0..7 elements      20..3f string of 0..31 bytes
+//   40..4f object of 0..15 members                                50..ff a well-known string
+//
+// Members are key (a string as above), then value. A string is written in a short form only where it comes out of it
+// byte for byte.
+#include "api/packed.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum {
+	T_NULL,
+	T_FALSE,
+	T_TRUE,
+	T_DOUBLE,
+	T_INT,
+	T_NAME,
+	T_NS,
+	T_UID,
+	T_RV,
+	T_UUID,
+	T_TIME,
+	T_IPV4,
+	T_STRING,
+	T_OBJECT,
+	T_ARRAY,
+	T_AGAIN,
+	T_SMALL_INT = 0x10,
+	T_SMALL_ARRAY = 0x18,
+	T_SMALL_STRING = 0x20,
+	T_SMALL_OBJECT = 0x40,
+	T_WORD = 0x50,
+};
+
+// clang-format off
+static const char *const words[] = {
+	// every object
+	"kind", "apiVersion", "metadata", "name", "namespace", "uid", "resourceVersion", "creationTimestamp",
+	"generation", "labels", "annotations", "ownerReferences", "controller", "blockOwnerDeletion", "generateName",
+	"finalizers", "deletionTimestamp", "deletionGracePeriodSeconds", "spec", "status", "conditions", "type",
+	"reason", "message", "lastTransitionTime", "lastProbeTime", "observedGeneration", "True", "False", "Unknown",
+	"v1", "apps/v1", "default", "app", "",
+	// Services
+	"Service", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy",
+	"externalTrafficPolicy", "sessionAffinity", "ports", "port", "targetPort", "nodePort", "protocol", "selector",
+	"loadBalancer", "ClusterIP", "NodePort", "LoadBalancer", "IPv4", "IPv6", "SingleStack", "Cluster", "Local",
+	"None", "TCP", "UDP", "ClientIP", "appProtocol", "allocateLoadBalancerNodePorts", "publishNotReadyAddresses",
+	"http",
+	// Endpoints, EndpointSlices
+	"Endpoints", "EndpointSlice", "discovery.k8s.io/v1", "addressType", "endpoints", "addresses", "ready",
+	"serving", "terminating", "targetRef", "nodeName", "hostname", "zone", "hints", "subsets", "notReadyAddresses",
+	"ip", "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by",
+	"endpointslice-controller.k8s.io", "endpoints.kubernetes.io/managed-by", "endpoint-controller",
+	"service.kubernetes.io/headless", "endpoints.kubernetes.io/last-change-trigger-time",
+	// pods
+	"Pod", "containers", "initContainers", "image", "imagePullPolicy", "resources", "terminationMessagePath",
+	"terminationMessagePolicy", "/dev/termination-log", "File", "restartPolicy", "Always", "IfNotPresent",
+	"terminationGracePeriodSeconds", "dnsPolicy", "ClusterFirst", "securityContext", "schedulerName",
+	"default-scheduler", "tolerations", "key", "operator", "effect", "tolerationSeconds", "Exists", "NoExecute",
+	"NoSchedule", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "priority",
+	"enableServiceLinks", "preemptionPolicy", "PreemptLowerPriority", "phase", "Running", "Pending", "podIP",
+	"podIPs", "hostIP", "hostIPs", "startTime", "qosClass", "BestEffort", "containerStatuses", "containerID",
+	"imageID", "restartCount", "started", "state", "lastState", "running", "waiting", "terminated", "startedAt",
+	"finishedAt", "exitCode", "containerPort", "Ready", "Initialized", "ContainersReady", "PodScheduled",
+	"PodReadyToStartContainers", "pod-template-hash", "env", "value", "volumes", "volumeMounts", "mountPath",
+	"subdomain",
+	// workloads
+	"ReplicaSet", "Deployment", "replicas", "template", "matchLabels", "readyReplicas", "availableReplicas",
+};
+// clang-format on
+_Static_assert(FL_COUNT(words) <= 256 - T_WORD, "one byte a word");
+
+// --- the words by their text ---
+
+#define TABLE 512            // a power of two, well above the number of words
+static uint8_t table[TABLE]; // 0: free; else index + 1
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+
+static unsigned hash(const char *s, size_t n)
+{
+	uint32_t h = 2166136261u;
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint8_t)s[i]) * 16777619u;
+	return (h ^ h >> 15) & (TABLE - 1);
+}
+
+static void fill_table(void)
+{
+	for (size_t i = 0; i < FL_COUNT(words); i++) {
+		unsigned at = hash(words[i], strlen(words[i]));
+		while (table[at])
+			at = (at + 1) & (TABLE - 1);
+		table[at] = (uint8_t)(i + 1);
+	}
+}
+
+static int find_word(const char *s, size_t n)
+{
+	if (n > 64)
+		return -1;
+	for (unsigned at = hash(s, n); table[at]; at = (at + 1) & (TABLE - 1)) {
+		const char *w = words[table[at] - 1];
+		if (strlen(w) == n && !memcmp(w, s, n))
+			return table[at] - 1;
+	}
+	return -1;
+}
+
+// --- writing ---
+
+#define REMEMBERED 64 // strings that may be referred to again
+
+struct writer {
+	struct fl_buf *b;
+	size_t start;
+	const struct fl_packed_names *names;
+	char rv[24];
+	unsigned n;
+	struct {
+		uint32_t at, text, len; // offsets from start: of the value, of its bytes
+	} seen[REMEMBERED];
+};
+
+static void put_varint(struct fl_buf *b, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		fl_buf_putc(b, (char)(v | 0x80));
+	fl_buf_putc(b, (char)v);
+}
+
+static void put_signed(struct fl_buf *b, int64_t v)
+{
+	put_varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
+}
+
+static bool same(const char *s, size_t n, const char *other)
+{
+	return strlen(other) == n && memcmp(s, other, n) == 0;
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool put_uuid(struct fl_buf *b, const char *s, size_t n)
+{
+	uint8_t bytes[17] = {T_UUID};
+	size_t out = 1;
+	if (n != 36)
+		return false;
+	for (size_t i = 0; i < 36; i++) {
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (s[i] != '-')
+				return false;
+			continue;
+		}
+		int hi = hex(s[i]), lo = hex(s[++i]);
+		if (hi < 0 || lo < 0)
+			return false;
+		bytes[out++] = (uint8_t)(hi << 4 | lo);
+	}
+	fl_buf_append(b, bytes, sizeof(bytes));
+	return true;
+}
+
+static bool put_time(struct fl_buf *b, const char *s, size_t n)
+{
+	char back[FL_TIME_STRLEN];
+	int64_t ns;
+	if (n != 20 || s[19] != 'Z' || !fl_time_parse(s, &ns) || !same(s, n, fl_time_format(ns, back)))
+		return false;
+	fl_buf_putc(b, T_TIME);
+	put_signed(b, ns / 1000000000);
+	return true;
+}
+
+static bool put_ipv4(struct fl_buf *b, const char *s, size_t n)
+{
+	char back[INET_ADDRSTRLEN];
+	struct in_addr ip;
+	if (n < 7 || n >= INET_ADDRSTRLEN || s[0] < '0' || s[0] > '9' || inet_pton(AF_INET, s, &ip) != 1 ||
+	    !same(s, n, inet_ntop(AF_INET, &ip, back, sizeof(back))))
+		return false;
+	fl_buf_putc(b, T_IPV4);
+	fl_buf_append(b, &ip, 4);
+	return true;
+}
+
+static bool put_again(struct writer *w, const char *s, size_t n)
+{
+	for (unsigned i = 0; i < w->n; i++)
+		if (w->seen[i].len == n && !memcmp(w->b->data + w->start + w->seen[i].text, s, n)) {
+			fl_buf_putc(w->b, T_AGAIN);
+			put_varint(w->b, w->seen[i].at);
+			return true;
+		}
+	return false;
+}
+
+static void put_plain(struct writer *w, const char *s, size_t n)
+{
+	size_t at = w->b->len - w->start;
+	if (n < T_SMALL_OBJECT - T_SMALL_STRING) {
+		fl_buf_putc(w->b, (char)(T_SMALL_STRING + n));
+	} else {
+		fl_buf_putc(w->b, T_STRING);
+		put_varint(w->b, n);
+	}
+	if (n > 3 && w->n < REMEMBERED && at + n < UINT32_MAX) {
+		w->seen[w->n].at = (uint32_t)at;
+		w->seen[w->n].text = (uint32_t)(w->b->len - w->start);
+		w->seen[w->n++].len = (uint32_t)n;
+	}
+	fl_buf_append(w->b, s, n);
+}
+
+static void put_string(struct writer *w, const char *s, size_t n)
+{
+	int word = find_word(s, n);
+	if (word >= 0)
+		fl_buf_putc(w->b, (char)(T_WORD + word));
+	else if (same(s, n, w->names->name))
+		fl_buf_putc(w->b, T_NAME);
+	else if (same(s, n, w->names->ns))
+		fl_buf_putc(w->b, T_NS);
+	else if (same(s, n, w->names->uid))
+		fl_buf_putc(w->b, T_UID);
+	else if (same(s, n, w->rv))
+		fl_buf_putc(w->b, T_RV);
+	else if (!put_uuid(w->b, s, n) && !put_time(w->b, s, n) && !put_ipv4(w->b, s, n) && !put_again(w, s, n))
+		put_plain(w, s, n);
+}
+
+static void put_head(struct writer *w, const struct fl_json *j, unsigned small, unsigned room, unsigned large)
+{
+	if (j->kids.count < room) {
+		fl_buf_putc(w->b, (char)(small + j->kids.count));
+	} else {
+		fl_buf_putc(w->b, (char)large);
+		put_varint(w->b, j->kids.count);
+	}
+}
+
+static void put_value(struct writer *w, const struct fl_json *j) // as deep as the tree: FL_MAX_JSON_DEPTH
+{
+	switch (j->type) {
+	case FL_JSON_BOOL:
+		fl_buf_putc(w->b, j->b ? T_TRUE : T_FALSE);
+		break;
+	case FL_JSON_INT:
+		if (j->i >= 0 && j->i < T_SMALL_ARRAY - T_SMALL_INT) {
+			fl_buf_putc(w->b, (char)(T_SMALL_INT + j->i));
+			break;
+		}
+		fl_buf_putc(w->b, T_INT);
+		put_signed(w->b, j->i);
+		break;
+	case FL_JSON_FLOAT:
+		fl_buf_putc(w->b, T_DOUBLE);
+		fl_buf_append(w->b, &j->f, sizeof(j->f));
+		break;
+	case FL_JSON_STRING:
+		put_string(w, j->str.s, j->str.len);
+		break;
+	case FL_JSON_ARRAY:
+		put_head(w, j, T_SMALL_ARRAY, T_SMALL_STRING - T_SMALL_ARRAY, T_ARRAY);
+		fl_json_each (e, j)
+			put_value(w, e);
+		break;
+	case FL_JSON_OBJECT:
+		put_head(w, j, T_SMALL_OBJECT, T_WORD - T_SMALL_OBJECT, T_OBJECT);
+		fl_json_each (m, j) {
+			put_string(w, m->key, m->key_len);
+			put_value(w, m);
+		}
+		break;
+	default:
+		fl_buf_putc(w->b, T_NULL);
+	}
+}
+
+void fl_packed_write(struct fl_buf *b, const struct fl_json *tree, const struct fl_packed_names *names)
+{
+	struct writer w = {.b = b, .start = b->len, .names = names};
+	pthread_once(&table_once, fill_table);
+	snprintf(w.rv, sizeof(w.rv), "%" PRIu64, names->rv);
+	put_value(&w, tree);
+}
+
+// --- reading ---
+
+struct reader {
+	struct fl_arena *a;
+	const uint8_t *start, *at, *end;
+	const struct fl_packed_names *names;
+};
+
+static uint64_t take_varint(struct reader *r)
+{
+	uint64_t v = 0;
+	for (unsigned shift = 0;; shift += 7) {
+		assert(r->at < r->end && shift < 64);
+		uint8_t byte = *r->at++;
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if (byte < 0x80)
+			return v;
+	}
+}
+
+static int64_t take_signed(struct reader *r)
+{
+	uint64_t v = take_varint(r);
+	return (int64_t)(v >> 1 ^ (~(v & 1) + 1));
+}
+
+static const uint8_t *take(struct reader *r, size_t n)
+{
+	const uint8_t *p = r->at;
+	assert((size_t)(r->end - r->at) >= n);
+	r->at += n;
+	return p;
+}
+
+struct text {
+	const char *s;
+	uint32_t n;
+};
+
+static struct text copy(struct reader *r, const char *s, size_t n)
+{
+	return (struct text){fl_arena_strndup(r->a, s, n), (uint32_t)n};
+}
+
+static struct text take_uuid(struct reader *r)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = take(r, 16);
+	char *s = fl_arena_alloc(r->a, 37), *at = s;
+	for (unsigned i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = digits[bytes[i] >> 4];
+		*at++ = digits[bytes[i] & 15];
+	}
+	*at = 0;
+	return (struct text){s, 36};
+}
+
+static struct text take_string(struct reader *r, unsigned tag)
+{
+	char buf[FL_TIME_STRLEN > INET_ADDRSTRLEN ? FL_TIME_STRLEN : INET_ADDRSTRLEN];
+	if (tag >= T_WORD) {
+		const char *word = words[tag - T_WORD]; // for the life of the process: not copied
+		return (struct text){word, (uint32_t)strlen(word)};
+	}
+	if (tag >= T_SMALL_STRING && tag < T_SMALL_OBJECT) {
+		size_t n = tag - T_SMALL_STRING;
+		return copy(r, (const char *)take(r, n), n);
+	}
+	switch (tag) {
+	case T_NAME:
+		return copy(r, r->names->name, strlen(r->names->name));
+	case T_NS:
+		return copy(r, r->names->ns, strlen(r->names->ns));
+	case T_UID:
+		return copy(r, r->names->uid, strlen(r->names->uid));
+	case T_RV:
+		snprintf(buf, sizeof(buf), "%" PRIu64, r->names->rv);
+		return copy(r, buf, strlen(buf));
+	case T_UUID:
+		return take_uuid(r);
+	case T_TIME:
+		fl_time_format(take_signed(r) * 1000000000, buf);
+		return copy(r, buf, strlen(buf));
+	case T_IPV4:
+		inet_ntop(AF_INET, take(r, 4), buf, sizeof(buf));
+		return copy(r, buf, strlen(buf));
+	case T_AGAIN: {
+		struct reader back = *r;
+		back.at = r->start + take_varint(r);
+		unsigned again = *take(&back, 1);
+		assert(again == T_STRING || (again >= T_SMALL_STRING && again < T_SMALL_OBJECT));
+		size_t n = again == T_STRING ? take_varint(&back) : again - T_SMALL_STRING;
+		return copy(r, (const char *)take(&back, n), n);
+	}
+	default: {
+		assert(tag == T_STRING);
+		size_t n = take_varint(r);
+		return copy(r, (const char *)take(r, n), n);
+	}
+	}
+}
+
+static void take_value(struct reader *r, struct fl_json *j);
+
+// The children lie side by side, one allocation.
+static void take_kids(struct reader *r, struct fl_json *j, enum fl_json_type type, size_t n)
+{
+	j->type = type;
+	if (!n)
+		return; // the node is zeroed but for its key
+	struct fl_json *kids = fl_arena_alloc(r->a, n * sizeof(*kids));
+	j->kids.first = kids;
+	j->kids.last = &kids[n - 1];
+	j->kids.count = (uint32_t)n;
+	for (size_t i = 0; i < n; i++) {
+		struct text key = {0};
+		if (type == FL_JSON_OBJECT)
+			key = take_string(r, *take(r, 1));
+		kids[i] = (struct fl_json){.key = key.s, .key_len = key.n, .next = i + 1 < n ? &kids[i + 1] : NULL};
+		take_value(r, &kids[i]);
+	}
+}
+
+static void take_value(struct reader *r, struct fl_json *j)
+{
+	unsigned tag = *take(r, 1);
+	if (tag >= T_SMALL_OBJECT && tag < T_WORD) {
+		take_kids(r, j, FL_JSON_OBJECT, tag - T_SMALL_OBJECT);
+	} else if (tag == T_OBJECT) {
+		take_kids(r, j, FL_JSON_OBJECT, take_varint(r));
+	} else if (tag >= T_SMALL_ARRAY && tag < T_SMALL_STRING) {
+		take_kids(r, j, FL_JSON_ARRAY, tag - T_SMALL_ARRAY);
+	} else if (tag == T_ARRAY) {
+		take_kids(r, j, FL_JSON_ARRAY, take_varint(r));
+	} else if (tag >= T_SMALL_INT && tag < T_SMALL_ARRAY) {
+		j->type = FL_JSON_INT;
+		j->i = tag - T_SMALL_INT;
+	} else if (tag == T_INT) {
+		j->type = FL_JSON_INT;
+		j->i = take_signed(r);
+	} else if (tag == T_FALSE || tag == T_TRUE) {
+		j->type = FL_JSON_BOOL;
+		j->b = tag == T_TRUE;
+	} else if (tag == T_DOUBLE) {
+		j->type = FL_JSON_FLOAT;
+		memcpy(&j->f, take(r, sizeof(j->f)), sizeof(j->f));
+	} else if (tag == T_NULL) {
+		j->type = FL_JSON_NULL;
+	} else {
+		struct text t = take_string(r, tag);
+		j->type = FL_JSON_STRING;
+		j->str.s = t.s;
+		j->str.len = t.n;
+	}
+}
+
+struct fl_json *fl_packed_read(struct fl_arena *a, const void *bytes, size_t len, const struct fl_packed_names *names)
+{
+	struct reader r = {.a = a, .start = bytes, .at = bytes, .end = (const uint8_t *)bytes + len, .names = names};
+	struct fl_json *root = fl_arena_zalloc(a, sizeof(*root));
+	take_value(&r, root);
+	assert(r.at == r.end);
+	return root;
+}
