@@ -11,14 +11,6 @@
 
 #define TRIM_OBJECTS 500 // a list of more leaves holes in the heap that are worth giving back
 
-// What the cache holds of an object; one reference.
-static struct fl_object *kept(const struct fl_informer *i, struct fl_object *o)
-{
-	if (!i->opts.forget)
-		return fl_object_get(o);
-	return fl_object_new(o->resource, o->ns, o->name, o->uid, "{}", 2, -1, o->rv);
-}
-
 static void tell(struct fl_informer *i, const struct fl_object *old, const struct fl_object *new_obj)
 {
 	if (!i->opts.on_change || i->stopped)
@@ -46,21 +38,98 @@ static void tell_step(struct fl_informer *i, struct fl_object *old, struct fl_ob
 	}
 }
 
+// --- a cache that forgets: "namespace/name" -> revision, which stands in the place of the pointer ---
+
+_Static_assert(sizeof(void *) >= sizeof(uint64_t), "a revision fits into a pointer");
+
+static struct fl_buf key_of(const char *ns, const char *name)
+{
+	struct fl_buf b = {0};
+	fl_buf_printf(&b, "%s/%s", ns, name);
+	return b;
+}
+
+static void tell_known(struct fl_informer *i, const char *ns, const char *name, uint64_t rv, struct fl_object *now)
+{
+	struct fl_object was = {
+	    .refs = 1, .len = 2, .rv = rv, .resource = i->resource, .ns = ns, .name = name, .uid = "", .json = "{}"};
+	tell(i, rv ? &was : NULL, now);
+}
+
+static void apply_known(struct fl_informer *i, struct fl_object *o)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
+	uint64_t rv = (uintptr_t)fl_map_get(&i->known, key.data);
+	if (rv >= o->rv)
+		return;
+	fl_map_set(&i->known, key.data, (void *)(uintptr_t)o->rv);
+	tell_known(i, o->ns, o->name, rv, o);
+}
+
+static void apply_known_deleted(struct fl_informer *i, const struct fl_object *o)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
+	uint64_t rv = (uintptr_t)fl_map_get(&i->known, key.data);
+	if (!rv || rv > o->rv) // the latter: made again since
+		return;
+	fl_map_del(&i->known, key.data);
+	tell_known(i, o->ns, o->name, rv, NULL);
+}
+
+static void tell_gone(struct fl_informer *i, const struct fl_map *before)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(before, &it);) {
+		if (fl_map_get(&i->known, it.key))
+			continue;
+		const char *slash = strchr(it.key, '/');
+		AUTO_FREE char *ns = fl_strndup(it.key, (size_t)(slash - it.key));
+		tell_known(i, ns, slash + 1, (uintptr_t)it.value, NULL);
+	}
+}
+
+static void replace_known(struct fl_informer *i, const fl_object_vec *listed, bool retell)
+{
+	AUTO(fl_map_deinit) struct fl_map before = i->known;
+	i->known = (struct fl_map){0};
+	for (size_t n = 0; n < listed->n; n++) {
+		AUTO(fl_buf_deinit) struct fl_buf key = key_of(listed->v[n]->ns, listed->v[n]->name);
+		fl_map_set(&i->known, key.data, (void *)(uintptr_t)listed->v[n]->rv);
+	}
+	tell_gone(i, &before);
+	for (size_t n = 0; n < listed->n; n++) {
+		struct fl_object *o = listed->v[n];
+		AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
+		uint64_t rv = (uintptr_t)fl_map_get(&before, key.data);
+		if (rv != o->rv || retell)
+			tell_known(i, o->ns, o->name, rv, o);
+	}
+}
+
+// --- one that keeps ---
+
 void fl_informer_apply(struct fl_informer *i, struct fl_object *given)
 {
 	AUTO(fl_object_put) struct fl_object *o = given;
+	if (i->opts.forget) {
+		apply_known(i, o);
+		return;
+	}
 	struct fl_object *old = fl_cache_find(&i->cache, o->ns, o->name);
 	if (old && old->rv >= o->rv)
 		return;
 	if (fl_map_get(&i->removed, o->uid))
 		return;
-	old = fl_cache_put(&i->cache, kept(i, o));
+	old = fl_cache_put(&i->cache, fl_object_get(o));
 	tell_step(i, old, o);
 }
 
 void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *given)
 {
 	AUTO(fl_object_put) struct fl_object *o = given;
+	if (i->opts.forget) {
+		apply_known_deleted(i, o);
+		return;
+	}
 	fl_map_del(&i->removed, o->uid);
 	const struct fl_object *cached = fl_cache_find(&i->cache, o->ns, o->name);
 	if (!cached || (!same_uid(cached, o) && cached->rv > o->rv))
@@ -110,21 +179,15 @@ static void keep_removed(struct fl_informer *i, const fl_object_vec *listed)
 	i->removed = kept;
 }
 
-void fl_informer_replace(struct fl_informer *i)
+static void replace_kept(struct fl_informer *i, const fl_object_vec *listed, bool retell)
 {
-	fl_object_vec listed = i->listed, wrote = i->wrote;
-	bool retell = i->retell;
-	i->retell = false;
-	i->listed = (fl_object_vec){0};
-	i->wrote = (fl_object_vec){0};
 	AUTO(fl_cache_deinit) struct fl_cache before = i->cache;
 	i->cache = (struct fl_cache){0};
-	i->rv = i->list_rv;
-	keep_removed(i, &listed);
-	for (size_t n = 0; n < listed.n; n++) {
-		if (fl_map_get(&i->removed, listed.v[n]->uid))
+	keep_removed(i, listed);
+	for (size_t n = 0; n < listed->n; n++) {
+		if (fl_map_get(&i->removed, listed->v[n]->uid))
 			continue;
-		struct fl_object *twice = fl_cache_put(&i->cache, kept(i, listed.v[n]));
+		struct fl_object *twice = fl_cache_put(&i->cache, fl_object_get(listed->v[n]));
 		fl_object_put(&twice);
 	}
 	struct leaving l = {.now = &i->cache};
@@ -132,8 +195,8 @@ void fl_informer_replace(struct fl_informer *i)
 	for (size_t n = 0; n < l.gone.n; n++)
 		tell(i, l.gone.v[n], NULL);
 	put_all(&l.gone);
-	for (size_t n = 0; n < listed.n; n++) {
-		const struct fl_object *o = listed.v[n], *old = fl_cache_find(&before, o->ns, o->name);
+	for (size_t n = 0; n < listed->n; n++) {
+		const struct fl_object *o = listed->v[n], *old = fl_cache_find(&before, o->ns, o->name);
 		if (fl_map_get(&i->removed, o->uid))
 			continue;
 		if (!old || !same_uid(old, o))
@@ -141,7 +204,21 @@ void fl_informer_replace(struct fl_informer *i)
 		else if (old->rv != o->rv || retell)
 			tell(i, old, o);
 	}
+}
+
+void fl_informer_replace(struct fl_informer *i)
+{
+	fl_object_vec listed = i->listed, wrote = i->wrote;
+	bool retell = i->retell;
 	size_t n_listed = listed.n;
+	i->retell = false;
+	i->listed = (fl_object_vec){0};
+	i->wrote = (fl_object_vec){0};
+	i->rv = i->list_rv;
+	if (i->opts.forget)
+		replace_known(i, &listed, retell);
+	else
+		replace_kept(i, &listed, retell);
 	put_all(&listed);
 	for (size_t n = 0; n < wrote.n; n++)
 		apply_answer(i, fl_object_get(wrote.v[n]));
@@ -199,6 +276,7 @@ static void on_close(uv_handle_t *h)
 	struct fl_informer *i = h->data;
 	fl_cache_deinit(&i->cache);
 	fl_map_deinit(&i->removed);
+	fl_map_deinit(&i->known);
 	put_all(&i->listed);
 	put_all(&i->wrote);
 	fl_buf_deinit(&i->text);
@@ -263,7 +341,7 @@ const struct fl_object *fl_informer_find(const struct fl_informer *i, const char
 
 size_t fl_informer_count(const struct fl_informer *i)
 {
-	return i->cache.n;
+	return i->opts.forget ? i->known.n : i->cache.n;
 }
 
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),

@@ -13,8 +13,9 @@ struct fl_informer_opts {
 	const char *label_selector; // text, or NULL
 	const char *field_selector; // text, or NULL
 	bool metadata_only;         // objects are PartialObjectMetadata: kind and apiVersion say so
-	// For a user that keeps what it needs in a form of its own: the cache remembers names, uids and revisions
-	// alone, so objects that it gives out ("old" too) have no content. fl_informer_retell brings the content again.
+	// For a user that keeps what it needs in a form of its own: only names and revisions are remembered. There is
+	// nothing to find then, "old" has a namespace, a name and a revision, and an object that was deleted and made
+	// again while the connection was lost is one change. fl_informer_retell brings the content again.
 	bool forget;
 	// What is to be kept of an object, as a tree in `a` (with its metadata's names, uid and resourceVersion): a
 	// cache of many objects of which little is read stays small. NULL: all is kept.

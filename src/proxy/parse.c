@@ -91,7 +91,9 @@ void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *
 	}
 
 	bool is_lb = fl_streq(type, "LoadBalancer"), has_node_ports = is_lb || fl_streq(type, "NodePort");
-	fl_json_each (p, fl_json_get(spec, "ports")) {
+	const struct fl_json *ports = fl_json_get(spec, "ports");
+	fl_vec_reserve(&s.ports, fl_json_count(ports)); // no room to spare: there are many Services
+	fl_json_each (p, ports) {
 		struct fl_proxy_service_port port = {
 		    .proto = parse_proto(fl_json_str(p, "protocol")),
 		    .port = parse_port(p, "port"),
@@ -183,7 +185,9 @@ bool fl_proxy_slice_parse(const struct fl_json *obj, const struct fl_proxy_where
 	    fl_json_get(labels, LABEL_HEADLESS))
 		return false;
 
-	fl_json_each (p, fl_json_get(obj, "ports")) {
+	const struct fl_json *ports = fl_json_get(obj, "ports");
+	fl_vec_reserve(&s.ports, fl_json_count(ports));
+	fl_json_each (p, ports) {
 		struct fl_proxy_slice_port port = {
 		    .proto = parse_proto(fl_json_str(p, "protocol")),
 		    .port = parse_port(p, "port"),
