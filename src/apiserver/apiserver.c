@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,8 +22,11 @@
 #include "base/mem.h"
 #include "base/notify.h"
 
-#define STOP_GRACE_MS 2000  // for answers under way
-#define REPAIR_MS     10000 // how often the first objects are looked after, as kube-apiserver does
+#define STOP_GRACE_MS 2000              // for answers under way
+#define REPAIR_MS     10000             // how often the first objects are looked after, as kube-apiserver does
+#define BIG_BYTES     (1024 * 1024)     // a piece of memory of that size (a long list) goes back to the system at once;
+#define TOP_BYTES     (4 * 1024 * 1024) // less at the end of the heap is kept
+#define TRIM_WRITES   1000              // after so many writes the holes that they have left go back as well
 
 struct run {
 	struct fl_apiserver s;
@@ -32,6 +36,7 @@ struct run {
 	int rc;
 	struct fl_err *err;
 	bool stopping, bootstrapping;
+	uint64_t trimmed_at, seen_at; // revisions
 };
 
 static void close_handles(struct run *run)
@@ -148,9 +153,23 @@ static void on_bootstrapped(void *arg, int rc, const struct fl_err *err)
 	}
 }
 
+// Not while a burst lasts: what it leaves is asked for again at once.
+static void trim(struct run *run)
+{
+	uint64_t now = fl_store_revision(run->s.store);
+	bool burst = now - run->seen_at >= TRIM_WRITES;
+	run->seen_at = now;
+	if (burst || now - run->trimmed_at < TRIM_WRITES)
+		return;
+	run->trimmed_at = now;
+	malloc_trim(0);
+}
+
 static void on_repair(uv_timer_t *t)
 {
 	struct run *run = t->data;
+	if (!run->stopping)
+		trim(run);
 	if (run->bootstrapping || run->stopping)
 		return;
 	run->bootstrapping = true;
@@ -195,6 +214,8 @@ int fl_apiserver_run(const struct fl_apiserver_opts *o, struct fl_err *err)
 					      .port_high = o->node_port_high};
 	fl_api_set_service_families(o->service_cidrs[0].ip.family,
 				    o->n_service_cidrs > 1 ? o->service_cidrs[1].ip.family : 0);
+	mallopt(M_MMAP_THRESHOLD, BIG_BYTES);
+	mallopt(M_TRIM_THRESHOLD, TOP_BYTES);
 	uv_loop_init(&run.loop);
 	run.s.loop = &run.loop;
 	run.s.alloc = fl_service_alloc_new(&alloc);
