@@ -201,7 +201,8 @@ size_t fl_dns_end(struct fl_dns_msg *m, unsigned rcode, bool authoritative, bool
 		m->count[FL_DNS_ADDITIONAL]++;
 	}
 	fl_dns_put16(b, q->id);
-	b[2] = (uint8_t)(0x80 | (authoritative ? 4 : 0) | (m->truncated ? 2 : 0) | (q->recursion_desired ? 1 : 0));
+	b[2] = (uint8_t)(0x80 | q->opcode << 3 | (authoritative ? 4 : 0) | (m->truncated ? 2 : 0) |
+			 (q->recursion_desired ? 1 : 0));
 	b[3] = (uint8_t)((recursion_available ? 0x80 : 0) | (q->checking_disabled ? 0x10 : 0) | (rcode & 15));
 	fl_dns_put16(b + 4, q->question_len ? 1 : 0);
 	for (unsigned i = 0; i < FL_DNS_SECTION_COUNT; i++)

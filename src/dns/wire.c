@@ -101,7 +101,8 @@ int fl_dns_parse_query(const uint8_t *msg, size_t len, struct fl_dns_query *q)
 	q->recursion_desired = msg[2] & 1;
 	q->checking_disabled = msg[3] & 0x10;
 	q->udp_size = FL_DNS_UDP_MIN;
-	if ((msg[2] >> 3 & 15) != 0)
+	q->opcode = msg[2] >> 3 & 15;
+	if (q->opcode != 0)
 		return FL_DNS_NOTIMP;
 	size_t pos = FL_DNS_HEADER;
 	if (fl_dns_count(msg, 0) != 1 || !fl_dns_read_name(msg, len, &pos, q->name) || pos + 4 > len)

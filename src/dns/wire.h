@@ -87,6 +87,7 @@ static inline unsigned fl_dns_count(const uint8_t *msg, unsigned i)
 
 struct fl_dns_query {
 	uint16_t id, type, class_;
+	uint8_t opcode;
 	bool recursion_desired, checking_disabled, edns, dnssec_ok;
 	uint8_t edns_version;
 	uint16_t udp_size;          // what the client takes: at least 512

@@ -50,6 +50,7 @@ static void answers_odd_queries(void **state)
 	len = ask("x.example", FL_DNS_A);
 	in[2] = 4 << 3; // NOTIFY
 	expect(len, "    NOTIMP ra\n");
+	assert_int_equal(out[2] >> 3 & 15, 4); // the opcode is the question's (RFC 1035 section 4.1.1)
 	len = ask("x.example", FL_DNS_A);
 	in[len - 1] = 3; // CHAOS
 	expect(len, "    REFUSED ra\n");
