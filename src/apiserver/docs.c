@@ -69,6 +69,11 @@ static void send_kept(struct fl_request *r, const char *key, const char *type,
 		      struct fl_json *(*make)(struct fl_request *r))
 {
 	struct fl_bytes *b = fl_map_get(&r->s->docs->kept, key);
+	struct fl_json *for_people = fl_request_pretty(r) ? make(r) : NULL;
+	if (for_people) {
+		fl_respond_tree(r, 200, for_people);
+		return;
+	}
 	if (!b) {
 		struct fl_json *j = make(r);
 		if (!j) {
@@ -208,6 +213,27 @@ static void serve_metrics(struct fl_request *r)
 	fl_http_respond(r->http, 200, "text/plain; version=0.0.4", b.data, b.len);
 }
 
+// GET /: the paths that there are.
+static void serve_index(struct fl_request *r)
+{
+	static const char *const fixed[] = {"/healthz",    "/livez",  "/metrics", "/openapi/v2",
+					    "/openapi/v3", "/readyz", "/version"};
+	struct fl_json *index = fl_json_new(r->a, FL_JSON_OBJECT), *paths = fl_json_set_array(r->a, index, "paths");
+	const struct fl_json *groups = fl_json_get(fl_discovery_groups(r->a, r->s->registry), "groups");
+	static const char *const core[] = {"/api", "/api/v1", "/apis"};
+	for (unsigned i = 0; i < FL_COUNT(core); i++)
+		fl_json_append(paths, fl_json_new_str(r->a, core[i]));
+	fl_json_each (g, groups) {
+		fl_json_append(paths, fl_json_new_str(r->a, fl_arena_printf(r->a, "/apis/%s", fl_json_str(g, "name"))));
+		fl_json_each (v, fl_json_get(g, "versions"))
+			fl_json_append(paths, fl_json_new_str(r->a, fl_arena_printf(r->a, "/apis/%s",
+										    fl_json_str(v, "groupVersion"))));
+	}
+	for (unsigned i = 0; i < FL_COUNT(fixed); i++)
+		fl_json_append(paths, fl_json_new_str(r->a, fixed[i]));
+	fl_respond_tree(r, 200, index);
+}
+
 static bool serve_openapi(struct fl_request *r)
 {
 	const struct fl_registry *reg = r->s->registry;
@@ -250,7 +276,9 @@ bool fl_docs_serve(struct fl_request *r)
 	r->path = path;
 	if (strcmp(r->verb, "get") != 0 && strcmp(r->verb, "list") != 0)
 		return false;
-	if (!strcmp(path, "/version"))
+	if (!strcmp(path, "/"))
+		serve_index(r);
+	else if (!strcmp(path, "/version"))
 		serve_version(r);
 	else if (!strcmp(path, "/healthz") || !strcmp(path, "/livez") || !strcmp(path, "/readyz"))
 		serve_health(r, path + 1);

@@ -112,8 +112,8 @@ static void append_item(struct list *l, struct fl_object *o, struct fl_json *tre
 	if (l->n++)
 		fl_buf_putc(&l->out, ',');
 	if (r->form == FL_FORM_TABLE)
-		fl_json_write(&l->out,
-			      fl_json_index(fl_json_get(fl_table_of(r, a, tree, false, l->now_ns), "rows"), 0));
+		fl_json_write(
+		    &l->out, fl_json_index(fl_json_get(fl_table_of(r, r->kind, a, tree, false, l->now_ns), "rows"), 0));
 	else if (r->form == FL_FORM_PARTIAL)
 		fl_json_write(&l->out, fl_partial_metadata(r, a, tree));
 	else if (r->kind->stored_as)

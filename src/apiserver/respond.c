@@ -20,13 +20,19 @@ static void respond_buf(struct fl_request *r, int code, const char *type, const 
 void fl_respond_status(struct fl_request *r, const struct fl_status *st)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct fl_json *tree;
 	fl_status_write(&b, st);
 	if (st->retry_after_s > 0) {
 		char s[16];
 		snprintf(s, sizeof(s), "%d", st->retry_after_s);
 		fl_http_set_header(r->http, "Retry-After", s);
 	}
-	respond_buf(r, st->code, "application/json", &b);
+	// A refusal comes in the form that the answer would have had.
+	if ((r->form == FL_FORM_YAML || fl_request_pretty(r)) &&
+	    fl_json_parse(r->a, b.data, b.len, NULL, &tree, NULL) == 0)
+		fl_respond_tree(r, st->code, tree);
+	else
+		respond_buf(r, st->code, "application/json", &b);
 }
 
 void fl_respond_error(struct fl_request *r, int code, const char *reason, const char *fmt, ...)
@@ -101,14 +107,14 @@ struct fl_json *fl_partial_metadata(const struct fl_request *r, struct fl_arena 
 	return p;
 }
 
-struct fl_json *fl_table_of(const struct fl_request *r, struct fl_arena *a, struct fl_json *obj, bool with_columns,
-			    int64_t now_ns)
+struct fl_json *fl_table_of(const struct fl_request *r, const struct fl_kind *k, struct fl_arena *a,
+			    struct fl_json *obj, bool with_columns, int64_t now_ns)
 {
-	struct fl_json *t = fl_table_new(a, r->kind, with_columns);
+	struct fl_json *t = fl_table_new(a, k, with_columns);
 	fl_json_set_str(a, t, "apiVersion", fl_arena_printf(a, "meta.k8s.io/%s", r->form_version));
 	fl_json_set_str(a, fl_json_ensure_object(a, t, "metadata"), "resourceVersion",
 			fl_json_str(fl_json_get(obj, "metadata"), "resourceVersion"));
-	fl_table_add(a, t, r->kind, obj, fl_table_include_of(r), now_ns);
+	fl_table_add(a, t, k, obj, fl_table_include_of(r), now_ns);
 	return t;
 }
 
@@ -123,7 +129,7 @@ int fl_table_include_of(const struct fl_request *r)
 void fl_respond_object_tree(struct fl_request *r, int code, struct fl_json *obj)
 {
 	if (r->form == FL_FORM_TABLE)
-		obj = fl_table_of(r, r->a, obj, true, fl_real_ns());
+		obj = fl_table_of(r, r->kind, r->a, obj, true, fl_real_ns());
 	else if (r->form == FL_FORM_PARTIAL)
 		obj = fl_partial_metadata(r, r->a, obj);
 	fl_respond_tree(r, code, obj);

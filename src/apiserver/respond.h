@@ -17,11 +17,11 @@ void fl_respond_object(struct fl_request *r, int code, struct fl_object *o);    
 void fl_respond_object_tree(struct fl_request *r, int code, struct fl_json *obj); // the same from a tree (dry runs)
 void fl_respond_add_warning(struct fl_request *r, const char *text); // Warning: 299 - "text" (RFC 9111 5.5)
 
-// What a client that accepts only metadata, or a table, gets of an object; r says in which version. Both take the
-// metadata out of `obj`.
+// What a client that accepts only metadata, or a table, gets of an object; r says in which version, `k` which columns.
+// Both take the metadata out of `obj`.
 struct fl_json *fl_partial_metadata(const struct fl_request *r, struct fl_arena *a, struct fl_json *obj);
-struct fl_json *fl_table_of(const struct fl_request *r, struct fl_arena *a, struct fl_json *obj, bool with_columns,
-			    int64_t now_ns);
+struct fl_json *fl_table_of(const struct fl_request *r, const struct fl_kind *k, struct fl_arena *a,
+			    struct fl_json *obj, bool with_columns, int64_t now_ns);
 // Appends `o` as a list item: without kind and apiVersion, as kube-apiserver does.
 void fl_append_list_item(struct fl_buf *b, const struct fl_kind *k, const struct fl_object *o);
 int fl_table_include_of(const struct fl_request *r); // enum fl_table_include from ?includeObject=

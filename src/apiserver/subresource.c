@@ -2,6 +2,7 @@
 #include "apiserver/subresource.h"
 
 #include "api/selector.h"
+#include "api/table.h"
 #include "apiserver/body.h"
 #include "apiserver/respond.h"
 #include "apiserver/write.h"
@@ -72,9 +73,34 @@ static struct fl_json *scale_of(struct fl_request *r, struct fl_json *obj)
 	return s;
 }
 
+// pkg/printers/internalversion printScale
+static void scale_row(struct fl_arena *a, const struct fl_json *scale, int64_t now_ns, struct fl_json *cells)
+{
+	const struct fl_json *meta = fl_json_get(scale, "metadata");
+	fl_json_append(cells, fl_json_new_str(a, fl_json_str_or(meta, "name", "")));
+	fl_json_append(cells, fl_json_new_int(a, fl_json_int(fl_json_get(scale, "spec"), "replicas", 0)));
+	fl_json_append(cells, fl_json_new_int(a, fl_json_int(fl_json_get(scale, "status"), "replicas", 0)));
+	fl_json_append(cells, fl_json_new_str(a, fl_human_age(a, fl_json_str(meta, "creationTimestamp"), now_ns)));
+}
+
+static const struct fl_column scale_columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Desired", "integer", "", "", 0},
+    {"Available", "integer", "", "", 0},
+    {"Age", "string", "", "", 0},
+};
+static const struct fl_kind_hooks scale_hooks = {.name = "scale", .table_row = scale_row};
+static const struct fl_kind scale_kind = {
+    .kind = "Scale", .columns = scale_columns, .n_columns = FL_COUNT(scale_columns), .hooks = &scale_hooks};
+
 static void respond_scale(struct fl_request *r, int code, struct fl_object *o)
 {
-	fl_respond_tree(r, code, scale_of(r, fl_object_tree(o, r->a)));
+	struct fl_json *scale = scale_of(r, fl_object_tree(o, r->a));
+	if (r->form == FL_FORM_TABLE)
+		scale = fl_table_of(r, &scale_kind, r->a, scale, true, fl_real_ns());
+	else if (r->form == FL_FORM_PARTIAL)
+		scale = fl_partial_metadata(r, r->a, scale);
+	fl_respond_tree(r, code, scale);
 }
 
 // Parent object of r->kind's scale_spec_path, and the last member's name.
@@ -157,7 +183,6 @@ static void scale_write(struct fl_request *r)
 
 void fl_subresource_scale(struct fl_request *r)
 {
-	r->form = r->form == FL_FORM_YAML ? FL_FORM_YAML : FL_FORM_JSON;
 	if (!strcmp(r->verb, "update") || !strcmp(r->verb, "patch")) {
 		scale_write(r);
 		return;

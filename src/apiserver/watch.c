@@ -115,7 +115,7 @@ static struct fl_bytes *line_of(struct watcher *w, const char *type, struct fl_o
 		return line_of_object(type, o);
 	struct fl_json *tree = fl_kind_from_stored(r->kind, a, fl_object_tree(o, a));
 	if (r->form == FL_FORM_TABLE) {
-		tree = fl_table_of(r, a, tree, !w->columns_sent, fl_real_ns());
+		tree = fl_table_of(r, r->kind, a, tree, !w->columns_sent, fl_real_ns());
 		w->columns_sent = true;
 	} else if (r->form == FL_FORM_PARTIAL) {
 		tree = fl_partial_metadata(r, a, tree);

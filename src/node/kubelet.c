@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "api/status.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -23,13 +22,10 @@ struct fl_kubelet {
 	void *done_arg;
 };
 
-static void respond_error(struct fl_http_req *r, int code, const char *reason, const char *message)
+// Plain text, as a kubelet's: the API server makes a Status of it.
+static void respond_error(struct fl_http_req *r, int code, const char *message)
 {
-	AUTO(fl_buf_deinit) struct fl_buf b = {0};
-	struct fl_status s = {.code = code, .reason = reason, .message = message};
-
-	fl_status_write(&b, &s);
-	fl_http_respond(r, code, "application/json", b.data, b.len);
+	fl_http_respond(r, code, "text/plain; charset=utf-8", message, strlen(message));
 }
 
 static bool is_allowed(const struct fl_http_req *r)
@@ -141,7 +137,7 @@ static void serve_log(struct fl_kubelet *k, struct fl_http_req *r, const char *n
 	int rc = fl_logs_parse_query(fl_http_query(r), fl_real_ns(), &o, &follow, &previous, &err);
 
 	if (rc < 0) {
-		respond_error(r, 422, "Invalid", err.text);
+		respond_error(r, 422, err.text);
 		return;
 	}
 	rc = fl_pods_log(k->o.pods, ns, pod, container, previous, &log, &err);
@@ -150,10 +146,9 @@ static void serve_log(struct fl_kubelet *k, struct fl_http_req *r, const char *n
 	if (rc < 0) {
 		free(log.path);
 		if (rc == -ENOENT)
-			respond_error(r, 404, "NotFound", err.text);
+			respond_error(r, 404, err.text);
 		else
-			respond_error(r, rc == -EAGAIN ? 400 : 500, rc == -EAGAIN ? "BadRequest" : "InternalError",
-				      err.text);
+			respond_error(r, rc == -EAGAIN ? 400 : 500, err.text);
 		return;
 	}
 	s = FL_NEW(struct stream);
@@ -181,16 +176,16 @@ static void handle(struct fl_http_req *r, void *arg)
 	int n = 0;
 
 	if (!is_allowed(r)) {
-		respond_error(r, 403, "Forbidden", "the node answers its API server only");
+		respond_error(r, 403, "the node answers its API server only");
 		return;
 	}
 	if (strcmp(fl_http_method(r), "GET") != 0) {
-		respond_error(r, 405, "MethodNotAllowed", "GET is what the node answers");
+		respond_error(r, 405, "GET is what the node answers");
 		return;
 	}
 	for (char *p = strtok_r(path, "/", &save); p && n < 5; p = strtok_r(NULL, "/", &save)) {
 		if (!fl_percent_decode(p, false)) {
-			respond_error(r, 400, "BadRequest", "the path is not percent-encoded correctly");
+			respond_error(r, 400, "the path is not percent-encoded correctly");
 			return;
 		}
 		part[n++] = p;
@@ -200,7 +195,7 @@ static void handle(struct fl_http_req *r, void *arg)
 	else if (n == 4 && strcmp(part[0], "containerLogs") == 0)
 		serve_log(k, r, part[1], part[2], part[3]);
 	else
-		respond_error(r, 404, "NotFound", "the node serves /containerLogs and /healthz");
+		respond_error(r, 404, "the node serves /containerLogs and /healthz");
 }
 
 int fl_kubelet_start(const struct fl_kubelet_opts *o, struct fl_kubelet **ret, uint16_t *ret_port, struct fl_err *err)

@@ -389,6 +389,16 @@ static struct container *find_container(const struct fl_pods *pods, const char *
 	return NULL;
 }
 
+// Why there is no log yet, in the kubelet's words (pkg/kubelet validateContainerLogStatus).
+static const char *waits_for(const struct container *c)
+{
+	if (fl_streq(c->wait_reason, "ErrImagePull"))
+		return "image can't be pulled";
+	if (fl_streq(c->wait_reason, "ImagePullBackOff"))
+		return "trying and failing to pull image";
+	return c->wait_reason ? c->wait_reason : "ContainerCreating";
+}
+
 int fl_pods_log(const struct fl_pods *pods, const char *ns, const char *name, const char *container, bool previous,
 		struct fl_pods_log *ret, struct fl_err *err)
 {
@@ -405,7 +415,7 @@ int fl_pods_log(const struct fl_pods *pods, const char *ns, const char *name, co
 				  container, name);
 	if (!previous && !started && !c->has_last)
 		return fl_err_set(err, -EAGAIN, "container \"%s\" in pod \"%s\" is waiting to start: %s", container,
-				  name, c->wait_reason ? c->wait_reason : "ContainerCreating");
+				  name, waits_for(c));
 	path = fl_container_log(c, previous ? c->last.attempt : started ? c->attempt : c->last.attempt);
 	*ret = (struct fl_pods_log){.path = TAKE_PTR(path), .running = active && !previous};
 	return 0;

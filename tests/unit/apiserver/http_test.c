@@ -108,6 +108,15 @@ static void test_forms(void **state)
 	assert_true(contains(pretty, "\n  \"kind\": \"Service\""));
 	assert_true(contains(expect(f, 200, ask(f, "GET", SERVICES "?pretty=1")), "\n  \"items\""));
 	assert_false(contains(expect(f, 200, ask(f, "GET", SERVICES "/kubernetes?pretty=false")), "\n "));
+	pretty = expect(f, 404, ask(f, "GET", SERVICES "/none?pretty=true"));
+	assert_true(contains(pretty, "{\n  \"kind\": \"Status\""));
+	assert_true(
+	    contains(expect(f, 404, ask_as(f, "GET", SERVICES "/none", "application/yaml")), "\nreason: NotFound"));
+	assert_true(contains(expect(f, 200, ask(f, "GET", "/apis?pretty=true")), "\n  \"groups\": ["));
+	assert_false(contains(expect(f, 200, ask(f, "GET", "/apis")), "\n "));
+	struct answer *index = expect(f, 200, ask(f, "GET", "/"));
+	assert_string_equal(at(index, "paths[0]"), "/api");
+	assert_true(contains(index, "\"/apis/apps/v1\""));
 }
 
 static void test_identity(void **state)

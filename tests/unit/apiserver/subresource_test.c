@@ -65,6 +65,22 @@ static void test_scale(void **state)
 	}
 }
 
+static void test_scale_forms(void **state)
+{
+	struct api *f = *state;
+	make_workload(f, "deployments", "t");
+	struct answer *a =
+	    expect(f, 200, ask_as(f, "GET", DEPLOYMENTS "/t/scale", "application/json;as=Table;v=v1;g=meta.k8s.io"));
+	assert_string_equal(at(a, "kind"), "Table");
+	assert_string_equal(at(a, "columnDefinitions[1].name"), "Desired");
+	assert_string_equal(at(a, "columnDefinitions[2].name"), "Available");
+	assert_string_equal(at(a, "rows[0].cells[0]"), "t");
+	assert_int_equal(number_at(a, "rows[0].cells[1]"), 2);
+	assert_int_equal(number_at(a, "rows[0].cells[2]"), 0);
+	a = expect(f, 200, ask_as(f, "GET", DEPLOYMENTS "/t/scale", "application/yaml"));
+	assert_true(contains(a, "\nkind: Scale\n") || contains(a, "kind: Scale\n"));
+}
+
 static void test_scale_refusals(void **state)
 {
 	struct api *f = *state;
@@ -286,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_scale, api_setup, api_teardown),
+	    cmocka_unit_test_setup_teardown(test_scale_forms, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_scale_refusals, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_binding, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_logs, api_setup, api_teardown),

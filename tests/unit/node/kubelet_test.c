@@ -130,9 +130,8 @@ static void logs_over_https(void **state)
 	expect("/containerLogs/default/web/c?follow=true", "127.0.0.1 127.0.0.1\n"); // ends, since the container did
 	expect("/containerLogs/default/web/c?tailLines=0", "");
 	expect("/containerLogs/default/live/c?limitBytes=12", "live serves ");
-	expect("/containerLogs/default/gone/c",
-	       "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
-	       "\"message\":\"pod \\\"gone_default\\\" not found\",\"reason\":\"NotFound\",\"code\":404}");
+	expect("/containerLogs/default/gone/c", "pod \"gone_default\" not found");
+	expect("/containerLogs/default/w/c", "container \"c\" in pod \"w\" is waiting to start: image can't be pulled");
 	AUTO_FREE char *codes =
 	    fl_asprintf("for p in containerLogs/default/web/x containerLogs/default/none/c "
 			"containerLogs/default/web/c?tailLines=-1 "
