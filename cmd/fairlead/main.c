@@ -19,6 +19,7 @@ static const struct fl_verb verbs[] = {
     {"dns", "cluster DNS alone", fl_verb_dns, "fairlead-dns"},
     {"node", "the pod runner alone", fl_verb_node, "fairlead-node"},
     {"exec", "run a command in a container of a local pod", fl_verb_exec, "fairlead-exec"},
+    {"image", "import, list, pull or remove images of this host", fl_verb_image, "fairlead-image"},
     {"backup", "copy the objects into a file, while `up` runs or not", fl_verb_backup, "fairlead-backup"},
     {"restore", "put such a file in place of the objects, while it does not run", fl_verb_restore, "fairlead"},
     {"version", "print the version", fl_verb_version, "fairlead"},

@@ -8,12 +8,13 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "api/quantity.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "io/netlink.h"
 
-enum kind { FLAG, TEXT, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
+enum kind { FLAG, TEXT, SIZE, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
 
 struct option {
 	const char *name, *value, *help;
@@ -47,6 +48,9 @@ static const struct option options[] = {
     {"upstream-dns", "IP[:PORT],...", "where other names are asked for (default /etc/resolv.conf)", TEXT, AT(upstream),
      0, 0},
     {"kubelet-port", "PORT", "of the node's HTTPS endpoint (default 10250; 0 picks one)", PORT, AT(kubelet_port), 0, 0},
+    {"insecure-registry", "HOST[:PORT],...", "pull images from it without good TLS (or a CIDR; this host always)", TEXT,
+     AT(insecure_registries), 0, 0},
+    {"image-max-size", "SIZE", "of an image, packed and unpacked (default 64Gi)", SIZE, AT(image_max_bytes), 0, 0},
     {"proxy-metrics", "IP:PORT", "of the proxy (default off)", TEXT, AT(metrics_listen), 0, 0},
     {"proxy-healthz", "IP:PORT", "of the proxy (default off)", TEXT, AT(healthz_listen), 0, 0},
     {"repair", NULL, "drop what is damaged in the store, name it, keep the rest (up, apiserver)", FLAG, AT(repair), 0,
@@ -134,6 +138,14 @@ static int parse_value(struct fl_options *o, const struct option *opt, const cha
 		if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
 			return fl_err_set(err, -EINVAL, "--%s %s: expected true or false", opt->name, value);
 		*(bool *)at(o, opt->at) = value[0] == 't';
+		return 0;
+	}
+	if (opt->kind == SIZE) {
+		struct fl_quantity q;
+		if (!fl_quantity_parse(value, &q) || q.nano < 1000000000)
+			return fl_err_set(err, -EINVAL, "--%s %s: expected a number of bytes, as 500Mi", opt->name,
+					  value);
+		*(uint64_t *)at(o, opt->at) = (uint64_t)(q.nano / 1000000000);
 		return 0;
 	}
 	AUTO_FREE char *copy = fl_strdup(value);
@@ -278,6 +290,11 @@ char **fl_options_to_argv(const struct fl_options *o)
 		case LISTEN:
 			if (*(char **)at(o, opt->at))
 				add(&v, opt->name, fl_strdup(*(char **)at(o, opt->at)));
+			break;
+		case SIZE:
+			if (*(uint64_t *)at(o, opt->at))
+				add(&v, opt->name,
+				    fl_asprintf("%llu", (unsigned long long)*(uint64_t *)at(o, opt->at)));
 			break;
 		case PORT:
 			add(&v, opt->name, fl_asprintf("%u", *(uint16_t *)at(o, opt->at)));

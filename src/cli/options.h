@@ -25,6 +25,8 @@ struct fl_options { // strings belong to the options; fl_options_deinit
 	uint16_t node_port_low, node_port_high;
 	uint16_t kubelet_port;
 	char *metrics_listen, *healthz_listen; // of the proxy; NULL = off
+	char *insecure_registries;             // of images
+	uint64_t image_max_bytes;              // 0: the default
 	bool repair;
 	bool help;
 };

@@ -160,6 +160,8 @@ static int with_node_opts(const struct fl_options *o, int (*act)(const struct fl
 	    .serving_key_file = key,
 	    .client_ca_file = ca,
 	    .kubelet_port = o->kubelet_port,
+	    .insecure_registries = o->insecure_registries,
+	    .image_max_bytes = o->image_max_bytes,
 	    .node_ips = {o->node_ips[0], o->node_ips[1]},
 	    .n_node_ips = o->n_node_ips,
 	    .n_pod_cidrs = o->n_pod_cidrs,

@@ -19,4 +19,5 @@ int fl_verb_node(int argc, char **argv);
 int fl_verb_backup(int argc, char **argv);
 int fl_verb_restore(int argc, char **argv);
 int fl_verb_exec(int argc, char **argv);
+int fl_verb_image(int argc, char **argv);
 int fl_verb_version(int argc, char **argv);

@@ -232,6 +232,11 @@ void fl_subprocess_kill(struct fl_subprocess *p, int signal)
 		kill(-p->process.pid, signal);
 }
 
+int fl_subprocess_pid(const struct fl_subprocess *p)
+{
+	return p->process.pid;
+}
+
 // --- blocking ---
 
 struct run_result {

@@ -27,6 +27,7 @@ struct fl_subprocess_opts {
 FL_WUR int fl_subprocess_start(uv_loop_t *loop, const struct fl_subprocess_opts *opts, struct fl_subprocess **ret,
 			       struct fl_err *err);
 void fl_subprocess_kill(struct fl_subprocess *p, int signal); // before on_exit only
+int fl_subprocess_pid(const struct fl_subprocess *p);         // likewise
 // Blocking form for start-up and clean-up code that runs outside a loop. ret_out may be NULL; free() it.
 FL_WUR int fl_subprocess_run(const char *const *argv, unsigned timeout_ms, int *ret_exit_status, char **ret_out,
 			     struct fl_err *err);

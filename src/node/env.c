@@ -369,6 +369,8 @@ void fl_pod_references(const struct fl_pod_spec *p, void (*each)(void *arg, bool
 			reference(fl_json_get(from, "secretKeyRef"), true, "name", each, arg);
 		}
 	}
+	fl_json_each (s, fl_json_get(p->spec, "imagePullSecrets"))
+		reference(s, true, "name", each, arg);
 	fl_json_each (v, fl_json_get(p->spec, "volumes")) {
 		reference(fl_json_get(v, "configMap"), false, "name", each, arg);
 		reference(fl_json_get(v, "secret"), true, "secretName", each, arg);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registration and heartbeat. Two timers: the Lease (10 s), and the Node, which is created if it is missing, read, and
-// its status written: at the start until that worked, then every 5 min, sooner when a pressure begins or ends.
+// its status written: at the start until that worked, then every 5 min, sooner when a pressure begins or ends or the
+// images change.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/notify.h"
 #include "client/client.h"
@@ -35,6 +37,7 @@ struct fl_heart {
 	struct fl_node_facts told; // pressures as written
 	char *firewall;            // what of the host's firewall blocks pods
 	bool firewall_changed;     // since the last write began
+	uint64_t told_images;      // hash of those written
 	int open;
 };
 
@@ -47,6 +50,14 @@ static uint64_t retry_ms(unsigned *tries)
 }
 
 // --- Node ---
+
+static uint64_t images_hash(const struct fl_node_facts *f)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+
+	fl_json_write(&b, f->images);
+	return fl_hash(b.data, b.len);
+}
 
 static void status_look(uv_timer_t *timer);
 static void lease_look(uv_timer_t *timer);
@@ -91,6 +102,8 @@ static void write_status(struct fl_heart *h, struct fl_arena *a, const struct fl
 	f.firewall = h->firewall;
 	h->firewall_changed = false;
 	h->told = f;
+	h->told.images = NULL;
+	h->told_images = images_hash(&f);
 	fl_json_set(a, patch, "status",
 		    fl_node_status(a, &h->o, &f, h->port, fl_json_get(node, "status"), fl_real_ns()));
 	fl_client_patch(h->c, &fl_gvr_nodes, NULL, h->o.node_name, "status", FL_PATCH_MERGE, patch, on_status, h,
@@ -176,7 +189,8 @@ static void status_look(uv_timer_t *timer)
 		return;
 	fl_node_facts_read(&a, h->o.data_dir, h->runtime_version, &f);
 	if (h->next_full_ms > uv_now(timer->loop) && f.memory_pressure == h->told.memory_pressure &&
-	    f.disk_pressure == h->told.disk_pressure && f.pid_pressure == h->told.pid_pressure) {
+	    f.disk_pressure == h->told.disk_pressure && f.pid_pressure == h->told.pid_pressure &&
+	    images_hash(&f) == h->told_images) {
 		uv_timer_start(timer, status_look, LEASE_MS, 0);
 		return;
 	}

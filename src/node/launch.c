@@ -176,23 +176,16 @@ static void probes_start(struct container *c)
 	c->was_ready = c->was_started = false;
 }
 
-static void on_image_known(void *arg, int rc, const struct fl_image *image, const char *message)
-{
-	struct container *c = arg;
-
-	if (rc == 0)
-		c->image = image;
-}
-
 // The image of a container that was started by an earlier run of the node.
 static void image_recall(struct container *c)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt), *lower = fl_asprintf("%s/lower", dir);
 	struct fl_pod_spec spec = {0};
 
 	if (fl_pod_spec_read(&a, fl_object_tree(c->pod->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
 		return;
-	fl_images_ensure(c->pod->pods->images, spec.containers[c->index].image, "Never", on_image_known, c);
+	c->image = fl_images_recall(c->pod->pods->images, lower, spec.containers[c->index].image);
 }
 
 static void on_started(void *arg, int64_t started_ns)
@@ -345,10 +338,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, &mounts, &n_mounts, err);
 	if (rc < 0)
 		return rc;
-	AUTO_FREE char *passwd_path = fl_asprintf("%s/etc/passwd", c->image->rootfs), *passwd = NULL;
-
-	if (fl_file_read(passwd_path, &passwd, NULL, NULL) < 0)
-		passwd = NULL;
+	AUTO_FREE char *passwd = fl_image_read_file(c->image, "etc/passwd"),
+		       *group = fl_image_read_file(c->image, "etc/group");
 	struct fl_oci_opts oci = {
 	    .pod = &spec,
 	    .container = source.container,
@@ -363,6 +354,7 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .mounts = mounts,
 	    .n_mounts = n_mounts,
 	    .passwd = passwd,
+	    .group = group,
 	    .may_lower_oom_score = p->pods->may_lower_oom_score,
 	    .node_memory = o->node_memory,
 	};
@@ -387,14 +379,24 @@ static int make_dir(const struct container *c, const char *dir, const struct fl_
 	*strrchr(slash, '/') = '\0';
 	if (rc == 0)
 		rc = fl_file_mkdirs(slash, 0755, err);
-	if (rc == 0 && symlink(c->image->rootfs, lower) < 0)
-		rc = fl_err_set(err, -errno, "link %s: %s", lower, strerror(errno));
+	if (rc == 0)
+		rc = fl_images_use(c->pod->pods->images, c->image, lower, err);
 	if (rc == 0)
 		rc = fl_node_file_put(message, "", 0, 0666, err);
 	fl_json_write(&b, config);
 	if (rc == 0)
 		rc = fl_node_file_put(file, b.data, b.len, 0600, err);
 	return rc;
+}
+
+// The image went (by hand, or for want of room) between the moment that it was found and now: it is asked for again.
+static bool lost_image(struct container *c)
+{
+	if (access(c->image->rootfs, F_OK) == 0)
+		return false;
+	c->image_ready = false;
+	c->state = CONTAINER_WAITING;
+	return true;
 }
 
 static struct fl_ctr_opts ctr_opts(struct container *c, struct fl_arena *a, const char *dir)
@@ -430,6 +432,11 @@ static void start(struct container *c)
 		reason = "CreateContainerError";
 		rc = make_dir(c, dir, config, &err);
 	}
+	if (rc == -ENOENT && lost_image(c)) {
+		slot_free(c);
+		fl_pod_kick(c->pod);
+		return;
+	}
 	if (rc == 0)
 		rc = fl_ctr_start(&o, &c->ctr, &err);
 	if (rc < 0) {
@@ -449,64 +456,19 @@ static void start(struct container *c)
 	fl_pod_event(c->pod, "Normal", "Created", "Container created");
 }
 
-static void on_image(void *arg, int rc, const struct fl_image *image, const char *message)
-{
-	struct container *c = arg;
-	struct pod *p = c->pod;
-	uint64_t delay;
-
-	if (c->state != CONTAINER_PULLING)
-		return;
-	c->state = CONTAINER_WAITING;
-	if (rc == 0) {
-		c->image = image;
-		c->tries = 0;
-		fl_pod_kick(p);
-		return;
-	}
-	delay = (uint64_t)FL_BACKOFF_FIRST_MS << (c->tries > 5 ? 5 : c->tries);
-	if (delay > FL_BACKOFF_MAX_MS)
-		delay = FL_BACKOFF_MAX_MS;
-	c->tries++;
-	fl_pod_event(p, "Warning", "Failed", "%s", message);
-	fl_pod_event(p, "Warning", "Failed", "Error: %s", rc == -EINVAL ? "InvalidImageName" : "ErrImagePull");
-	fl_container_wait(c, rc == -EINVAL ? "InvalidImageName" : "ErrImagePull", message, delay);
-	fl_pod_kick(p);
-}
-
-static void pull(struct container *c)
-{
-	struct pod *p = c->pod;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec = {0};
-
-	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) < 0 || c->index >= spec.n_containers)
-		return;
-	const struct fl_container_spec *s = &spec.containers[c->index];
-	bool first = !c->image;
-
-	c->state = CONTAINER_PULLING;
-	fl_images_ensure(p->pods->images, s->image, s->pull_policy, on_image, c);
-	if (c->image && first)
-		fl_pod_event(p, "Normal", "Pulled", "Container image \"%s\" already present on machine", s->image);
-}
-
 void fl_container_launch(struct container *c)
 {
 	uint64_t now = uv_now(c->pod->pods->o.loop);
 
 	if (c->state == CONTAINER_WAITING && now < c->not_before_ms) {
-		if (fl_streq(c->wait_reason, "ErrImagePull") && now >= c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS) {
-			AUTO_FREE char *text = fl_asprintf("Back-off pulling image: ErrImagePull: %s", c->wait_message);
-
-			fl_container_wait(c, "ImagePullBackOff", text, c->not_before_ms - now);
-			fl_pod_event(c->pod, "Normal", "BackOff", "%s", text);
-		}
-		return;
+		if (!fl_container_pull_wait(c))
+			return;
+		c->not_before_ms = now;
 	}
-	if (c->state == CONTAINER_WAITING)
-		pull(c);
-	if (c->state == CONTAINER_PULLING || (c->state == CONTAINER_WAITING && now < c->not_before_ms) || !c->image)
+	if (c->state == CONTAINER_WAITING && !c->image_ready)
+		fl_container_pull(c);
+	if (c->state == CONTAINER_PULLING || (c->state == CONTAINER_WAITING && now < c->not_before_ms) ||
+	    !c->image_ready)
 		return;
 	if (slot_take(c))
 		start(c);

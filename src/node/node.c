@@ -186,26 +186,12 @@ static int install_shim(const struct node *n, struct fl_err *err)
 	return rc < 0 ? rc : fl_file_write(mark, shim.sha256, strlen(shim.sha256), 0644, err);
 }
 
-static void on_echo_image(void *arg, int rc, const struct fl_image *image, const char *message)
-{
-	const char **rootfs = arg;
-
-	if (rc == 0)
-		*rootfs = image->rootfs;
-	else
-		fl_warn("embedded image: %s", message);
-}
-
 static int find_runtime(struct node *n, struct fl_err *err)
 {
-	struct fl_images *images = fl_images_new(&n->paths);
-	const char *rootfs = "";
-	int rc;
+	AUTO_FREE char *rootfs = NULL;
+	int rc = fl_image_embedded(&n->paths, &rootfs, err);
 
-	fl_images_ensure(images, "fairlead/echo", "Never", on_echo_image, &rootfs);
-	rc = fl_runtime_find(&n->paths, n->o->runtime, rootfs, &n->runtime, err);
-	fl_images_free(&images);
-	return rc;
+	return rc < 0 ? rc : fl_runtime_find(&n->paths, n->o->runtime, rootfs, &n->runtime, err);
 }
 
 static int start_firewall(struct node *n, struct fl_err *err)
@@ -271,6 +257,8 @@ static int start_pods(struct node *n, struct fl_err *err)
 	    .kubernetes_ip = o->kubernetes_ip,
 	    .node_cpu_milli = f.cpu_milli,
 	    .node_memory = f.memory_bytes,
+	    .insecure_registries = o->insecure_registries,
+	    .image_max_bytes = o->image_max_bytes,
 	    .api = &api,
 	    .api_arg = n,
 	};

@@ -26,6 +26,9 @@ struct fl_node_opts { // strings are borrowed for the call
 	uint16_t api_port;               // of the API server on this host: what the host's firewall must let pods reach
 	struct fl_ip dns_ips[2];         // name servers of pods with dnsPolicy ClusterFirst
 	unsigned n_dns_ips;
+	const char
+	    *insecure_registries;   // comma-separated HOST[:PORT] or CIDR: images are pulled from them without good TLS
+	uint64_t image_max_bytes;   // of an image, packed and unpacked; 0: the default
 	struct fl_ip kubernetes_ip; // first address of the service range: KUBERNETES_SERVICE_HOST; family 0 = not set
 };
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "node/image.h"
 
 #define MAX_PODS             110           // kubelet --max-pods
 #define MEMORY_RESERVE_BYTES (100ll << 20) // kubelet's eviction threshold memory.available
@@ -85,6 +86,7 @@ void fl_node_facts_read(struct fl_arena *a, const char *data_dir, const char *ru
 	    .memory_pressure = mem && meminfo(mem, "MemAvailable:") < MEMORY_RESERVE_BYTES,
 	    .pid_pressure = pids_are_short(),
 	};
+	ret->images = fl_images_status(a, data_dir);
 	if (statvfs(data_dir, &fs) == 0) {
 		ret->disk_bytes = (int64_t)(fs.f_blocks * fs.f_frsize);
 		ret->disk_pressure = fs.f_bavail * 100 < fs.f_blocks * DISK_FREE_PERCENT;
@@ -196,7 +198,7 @@ static void add_address(struct fl_arena *a, struct fl_json *list, const char *ty
 struct fl_json *fl_node_status(struct fl_arena *a, const struct fl_node_opts *o, const struct fl_node_facts *f,
 			       uint16_t kubelet_port, const struct fl_json *old, int64_t now_ns)
 {
-	struct fl_json *s = fl_json_new(a, FL_JSON_OBJECT), *list, *info, *e;
+	struct fl_json *s = fl_json_new(a, FL_JSON_OBJECT), *list, *info;
 	char text[FL_IP_STRLEN];
 
 	list = fl_json_set_array(a, s, "addresses");
@@ -208,9 +210,7 @@ struct fl_json *fl_node_status(struct fl_arena *a, const struct fl_node_opts *o,
 	add_conditions(a, s, f, old, now_ns);
 	fl_json_set_int(a, fl_json_set_object(a, fl_json_set_object(a, s, "daemonEndpoints"), "kubeletEndpoint"),
 			"Port", kubelet_port);
-	list = fl_json_set_array(a, s, "images");
-	e = fl_json_append(list, fl_json_new(a, FL_JSON_OBJECT));
-	fl_json_append(fl_json_set_array(a, e, "names"), fl_json_new_str(a, "docker.io/fairlead/echo:latest"));
+	fl_json_set(a, s, "images", f->images ? fl_json_clone(a, f->images) : fl_json_new(a, FL_JSON_ARRAY));
 	info = fl_json_set_object(a, s, "nodeInfo");
 	fl_json_set_str(a, info, "architecture", FL_ARCH);
 	fl_json_set_str(a, info, "bootID", f->boot_id);

@@ -11,7 +11,8 @@ struct fl_node_facts { // of this host; strings in the arena they were gathered 
 	int64_t cpu_milli, memory_bytes, disk_bytes;
 	unsigned max_pods;
 	bool memory_pressure, disk_pressure, pid_pressure;
-	const char *firewall; // what of the host's firewall blocks pods; NULL: nothing
+	const char *firewall;         // what of the host's firewall blocks pods; NULL: nothing
+	const struct fl_json *images; // as Node.status.images has them
 };
 
 // Reads /proc, /etc/os-release, the file system of data_dir. Never fails: what cannot be read is empty or zero.
@@ -26,7 +27,7 @@ struct fl_json *fl_node_status(struct fl_arena *a, const struct fl_node_opts *o,
 
 struct fl_heart; // keeps both alive
 
-// Registers now and from then on: Lease every 10 s, status every 5 min and when pressure changes.
+// Registers now and from then on: Lease every 10 s, status every 5 min and when pressure or images change.
 struct fl_heart *fl_heart_start(struct fl_client *c, const struct fl_node_opts *o, const char *runtime_version,
 				uint16_t kubelet_port);
 // Condition HostFirewallBlocksPods of the Node, there while it is so. NULL: nothing is blocked. Written at once.

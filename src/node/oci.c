@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "node/identity.h"
 
 static const char *const default_caps[] = {
     "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
@@ -61,10 +62,6 @@ static const char *const masked_paths[] = {
     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"};
 static const char *const readonly_paths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
-struct identity {
-	int64_t uid, gid;
-};
-
 static struct fl_json *strings(struct fl_arena *a, const char *const *v, size_t n)
 {
 	struct fl_json *array = fl_json_new(a, FL_JSON_ARRAY);
@@ -83,94 +80,9 @@ static bool has_string(const struct fl_json *array, const char *s)
 	return false;
 }
 
-// A field of the container's security context, or of the pod's.
-static const struct fl_json *security(const struct fl_oci_opts *o, const char *key)
-{
-	const struct fl_json *v = fl_json_path(o->container->json, "securityContext", key, NULL);
-
-	return v ? v : fl_json_path(o->pod->spec, "securityContext", key, NULL);
-}
-
 static bool is_privileged(const struct fl_oci_opts *o)
 {
 	return fl_json_bool(fl_json_get(o->container->json, "securityContext"), "privileged", false);
-}
-
-static bool parse_number(const char *s, size_t n, int64_t *ret)
-{
-	char buf[24];
-	unsigned long long v;
-
-	if (n == 0 || n >= sizeof(buf))
-		return false;
-	memcpy(buf, s, n);
-	buf[n] = '\0';
-	if (!fl_parse_u64(buf, &v) || v > UINT32_MAX)
-		return false;
-	*ret = (int64_t)v;
-	return true;
-}
-
-// The line of a user, by name or number, in a passwd text: name:x:uid:gid:...
-static bool passwd_find(const char *passwd, const char *name, size_t n, int64_t uid, struct identity *ret)
-{
-	for (const char *line = passwd; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-		const char *f[4] = {line};
-		size_t i;
-
-		for (i = 1; i < 4 && f[i - 1]; i++) {
-			f[i] = strpbrk(f[i - 1], ":\n");
-			f[i] = f[i] && *f[i] == ':' ? f[i] + 1 : NULL;
-		}
-		struct identity id;
-
-		if (!f[2] || !f[3] || !parse_number(f[2], strcspn(f[2], ":\n"), &id.uid) ||
-		    !parse_number(f[3], strcspn(f[3], ":\n"), &id.gid))
-			continue;
-		if (name ? (size_t)(f[1] - 1 - line) == n && strncmp(line, name, n) == 0 : id.uid == uid) {
-			*ret = id;
-			return true;
-		}
-	}
-	return false;
-}
-
-// "user", "user:group", numbers or names; what the image names, unless the security context says otherwise.
-static int find_identity(const struct fl_oci_opts *o, struct identity *ret, struct fl_err *err)
-{
-	const struct fl_json *user = security(o, "runAsUser"), *group = security(o, "runAsGroup"),
-			     *non_root = security(o, "runAsNonRoot");
-	const char *image_user = o->image->user, *colon = strchr(image_user, ':');
-	size_t n = colon ? (size_t)(colon - image_user) : strlen(image_user);
-	struct identity id = {0}, found;
-
-	if (fl_json_is(user, FL_JSON_INT)) {
-		id.uid = user->i;
-		if (passwd_find(o->passwd, NULL, 0, id.uid, &found))
-			id.gid = found.gid;
-	} else if (n && parse_number(image_user, n, &id.uid)) {
-		if (passwd_find(o->passwd, NULL, 0, id.uid, &found))
-			id.gid = found.gid;
-	} else if (n) {
-		if (fl_json_is(non_root, FL_JSON_BOOL) && non_root->b)
-			return fl_err_set(err, -EINVAL,
-					  "container has runAsNonRoot and image has non-numeric user (%.*s), cannot "
-					  "verify user is non-root",
-					  (int)n, image_user);
-		if (!passwd_find(o->passwd, image_user, n, 0, &id))
-			return fl_err_set(err, -EINVAL, "unable to find user %.*s in the image", (int)n, image_user);
-	}
-	if (!fl_json_is(user, FL_JSON_INT) && colon)
-		parse_number(colon + 1, strlen(colon + 1), &id.gid);
-	if (fl_json_is(group, FL_JSON_INT))
-		id.gid = group->i;
-	if (fl_json_is(non_root, FL_JSON_BOOL) && non_root->b && id.uid == 0)
-		return fl_err_set(err, -EINVAL,
-				  fl_json_is(user, FL_JSON_INT)
-				      ? "container's runAsUser breaks non-root policy"
-				      : "container has runAsNonRoot and image will run as root");
-	*ret = id;
-	return 0;
 }
 
 static const char *cap_name(struct fl_arena *a, const struct fl_json *e)
@@ -182,7 +94,7 @@ static const char *cap_name(struct fl_arena *a, const struct fl_json *e)
 	return fl_arena_printf(a, "CAP_%s", s);
 }
 
-static struct fl_json *capabilities(struct fl_arena *a, const struct fl_oci_opts *o, const struct identity *id)
+static struct fl_json *capabilities(struct fl_arena *a, const struct fl_oci_opts *o, const struct fl_identity *id)
 {
 	const struct fl_json *caps = fl_json_path(o->container->json, "securityContext", "capabilities", NULL);
 	const struct fl_json *add = fl_json_get(caps, "add"), *drop = fl_json_get(caps, "drop");
@@ -228,22 +140,19 @@ static int64_t oom_score(const struct fl_oci_opts *o)
 	return score < 3 ? 3 : score > 999 ? 999 : score;
 }
 
-static struct fl_json *process(struct fl_arena *a, const struct fl_oci_opts *o, const struct identity *id)
+static struct fl_json *process(struct fl_arena *a, const struct fl_oci_opts *o, const struct fl_identity *id)
 {
 	struct fl_json *p = fl_json_new(a, FL_JSON_OBJECT), *user = fl_json_set_object(a, p, "user"), *groups;
 	const struct fl_json *escalation =
 	    fl_json_path(o->container->json, "securityContext", "allowPrivilegeEscalation", NULL);
-	const struct fl_json *fs_group = fl_json_path(o->pod->spec, "securityContext", "fsGroup", NULL);
 	const char *cwd = fl_json_str(o->container->json, "workingDir");
 
 	fl_json_set_bool(a, p, "terminal", false);
 	fl_json_set_int(a, user, "uid", id->uid);
 	fl_json_set_int(a, user, "gid", id->gid);
 	groups = fl_json_set_array(a, user, "additionalGids");
-	fl_json_each (g, fl_json_path(o->pod->spec, "securityContext", "supplementalGroups", NULL))
-		fl_json_append(groups, fl_json_clone(a, g));
-	if (fl_json_is(fs_group, FL_JSON_INT))
-		fl_json_append(groups, fl_json_clone(a, fs_group));
+	for (unsigned i = 0; i < id->n_groups; i++)
+		fl_json_append(groups, fl_json_new_int(a, id->groups[i]));
 	fl_json_set(a, p, "args", fl_json_clone(a, o->argv));
 	fl_json_set(a, p, "env", fl_json_clone(a, o->env));
 	if (fl_str_empty(cwd))
@@ -359,8 +268,8 @@ static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 int fl_oci_config(struct fl_arena *a, const struct fl_oci_opts *o, struct fl_json **ret, struct fl_err *err)
 {
 	struct fl_json *c = fl_json_new(a, FL_JSON_OBJECT), *root;
-	struct identity id = {0};
-	int rc = find_identity(o, &id, err);
+	struct fl_identity id = {0};
+	int rc = fl_identity_find(o, &id, err);
 
 	if (rc < 0)
 		return rc;

@@ -20,9 +20,9 @@ struct fl_oci_opts {
 	const char *termination_log;       // host file for terminationMessagePath
 	const struct fl_oci_mount *mounts; // files and volumes, in order
 	unsigned n_mounts;
-	const char *passwd;       // the image's /etc/passwd, to resolve a user given by name; NULL: none
-	bool may_lower_oom_score; // CAP_SYS_RESOURCE is there
-	int64_t node_memory;      // bytes, for the score of burstable pods
+	const char *passwd, *group; // texts of the image's /etc/passwd and /etc/group; NULL: none
+	bool may_lower_oom_score;   // CAP_SYS_RESOURCE is there
+	int64_t node_memory;        // bytes, for the score of burstable pods
 };
 
 // -EINVAL: a security context that cannot be met (runAsNonRoot with a root image, an unknown user), worded as kubelet

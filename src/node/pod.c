@@ -194,6 +194,7 @@ static void restart_when_due(struct container *c, uint64_t *next)
 	c->has_last = true;
 	c->attempt++;
 	c->not_before_ms = 0;
+	c->image_ready = false;
 	c->state = CONTAINER_WAITING;
 	c->wait_reason = "ContainerCreating";
 	free(c->wait_message);
@@ -210,6 +211,8 @@ static void container_look(struct container *c, bool may_start, uint64_t *next)
 		fl_container_launch(c);
 		if (c->state == CONTAINER_WAITING && c->not_before_ms > now) {
 			fl_earliest(next, c->not_before_ms);
+			if (fl_container_lacks_image(c))
+				fl_earliest(next, now + FL_IMPORT_LOOK_MS);
 			if (fl_streq(c->wait_reason, "ErrImagePull"))
 				fl_earliest(next, c->waits_since_ms + FL_PULL_ERROR_SHOWN_MS);
 		}

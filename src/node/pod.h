@@ -67,6 +67,7 @@ struct container {
 	struct fl_ctr *ctr;     // STARTING, RUNNING
 	struct fl_prober *prober;
 	const struct fl_image *image;
+	bool image_ready; // asked for, for the run to come
 	int64_t started_ns;
 	bool was_ready, was_started; // as recorded by an earlier run of the node
 	bool has_post_start, has_pre_stop;
@@ -155,6 +156,7 @@ bool fl_pod_has_ended(const struct pod *p);            // by itself: nothing of 
 bool fl_container_restarts(const struct container *c); // would be started again after it ended
 
 #define FL_PULL_ERROR_SHOWN_MS 1000 // ErrImagePull, before it reads ImagePullBackOff
+#define FL_IMPORT_LOOK_MS      3000 // whether an image that could not be pulled was imported
 
 // launch.c
 void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING
@@ -178,6 +180,11 @@ static inline void fl_earliest(uint64_t *next, uint64_t at)
 	if (at < *next)
 		*next = at;
 }
+
+// pull.c
+void fl_container_pull(struct container *c);              // PULLING, or WAITING at once when that is settled
+bool fl_container_pull_wait(struct container *c);         // WAITING until not_before_ms; true: need not wait any more
+bool fl_container_lacks_image(const struct container *c); // waits to ask for it again
 
 // podstate.c: what is told
 void fl_pod_tell(struct pod *p);   // writes status where it changed

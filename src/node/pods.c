@@ -243,7 +243,10 @@ int fl_pods_new(const struct fl_pods_opts *o, struct fl_pods **ret, struct fl_er
 	pods->o = *o;
 	pods->slots = cpus > 0 ? 2 * (unsigned)cpus : 2;
 	pods->may_lower_oom_score = has_sys_resource();
-	pods->images = fl_images_new(o->paths);
+	pods->images = fl_images_new(&(struct fl_images_opts){.loop = o->loop,
+							      .paths = o->paths,
+							      .insecure_registries = o->insecure_registries,
+							      .max_bytes = o->image_max_bytes});
 	rc = fl_http_client_new(o->loop, &http, &pods->http, err);
 	for (unsigned i = 0; rc == 0 && i < o->n_pod_cidrs; i++) {
 		rc = fl_ipam_init(&pods->ipam[i], &o->pod_cidrs[i], err);

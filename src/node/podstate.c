@@ -41,9 +41,24 @@ static struct fl_cstate_view waiting_view(struct fl_arena *a, const struct conta
 	return (struct fl_cstate_view){.kind = FL_CSTATE_WAITING, .reason = reason, .message = message};
 }
 
-static void container_view(struct fl_arena *a, const struct container *c, struct fl_container_view *v)
+// As containerd tells it: the name with its tag, in the long form.
+static const char *image_name(struct fl_arena *a, const struct container *c, const char *name)
 {
-	*v = (struct fl_container_view){.restarts = c->attempt, .image_id = c->image ? c->image->id : NULL};
+	struct fl_image_ref ref;
+
+	if (!c->image || fl_image_ref_parse(name, &ref, NULL) < 0)
+		return name;
+	return *ref.digest ? name : fl_image_ref_format(&ref, fl_arena_alloc(a, FL_IMAGE_REF_STRLEN));
+}
+
+static void container_view(struct fl_arena *a, const struct container *c, const struct fl_container_spec *spec,
+			   struct fl_container_view *v)
+{
+	*v = (struct fl_container_view){
+	    .restarts = c->attempt,
+	    .image = image_name(a, c, spec->image),
+	    .image_id = c->image ? c->image->ref : NULL,
+	};
 	if (c->has_last) {
 		v->has_last = true;
 		v->last = end_view(a, c, &c->last);
@@ -86,7 +101,7 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 	struct fl_container_view *views = fl_arena_zalloc(a, p->n_containers * sizeof(*views));
 
 	for (unsigned i = 0; i < p->n_containers; i++)
-		container_view(a, &p->containers[i], &views[i]);
+		container_view(a, &p->containers[i], &spec->containers[i], &views[i]);
 	*ret = (struct fl_pod_view){
 	    .spec = spec,
 	    .old_status = fl_json_get(spec->root, "status"),

@@ -137,7 +137,7 @@ static struct fl_json *container_json(struct fl_arena *a, const struct fl_contai
 
 	if (id)
 		fl_json_set_str(a, o, "containerID", id);
-	fl_json_set_str(a, o, "image", s->image);
+	fl_json_set_str(a, o, "image", c->image ? c->image : s->image);
 	fl_json_set_str(a, o, "imageID", c->image_id ? c->image_id : "");
 	fl_json_set(a, o, "lastState", c->has_last ? state_json(a, &c->last) : fl_json_new(a, FL_JSON_OBJECT));
 	fl_json_set_str(a, o, "name", s->name);

@@ -21,6 +21,7 @@ struct fl_container_view {
 	bool has_last;
 	bool ready, started;
 	unsigned restarts;
+	const char *image;    // long name of the image that runs; NULL: as the specification has it
 	const char *image_id; // NULL: not known yet
 };
 

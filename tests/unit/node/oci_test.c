@@ -58,7 +58,7 @@ static void plain_container(void **state)
 	assert_string_equal(at(&f, "process/args"), "['/bin/x','y']");
 	assert_string_equal(at(&f, "process/env"), "['A=1']");
 	assert_string_equal(at(&f, "process/cwd"), "'/w'");
-	assert_string_equal(at(&f, "process/user"), "{'uid':0,'gid':0,'additionalGids':[]}");
+	assert_string_equal(at(&f, "process/user"), "{'uid':0,'gid':0,'additionalGids':[0]}");
 	assert_string_equal(at(&f, "process/noNewPrivileges"), "false");
 	assert_string_equal(at(&f, "process/oomScoreAdj"), "1000"); // best effort
 	assert_string_equal(at(&f, "root"), "{'path':'rootfs','readonly':false}");
@@ -117,17 +117,17 @@ static void users(void **state)
 	struct fixture f = {.image.user = "web", .o.passwd = passwd};
 
 	assert_int_equal(build(&f, "'securityContext':{'fsGroup':7,'supplementalGroups':[8]}", ""), 0);
-	assert_string_equal(at(&f, "process/user"), "{'uid':33,'gid':34,'additionalGids':[8,7]}");
+	assert_string_equal(at(&f, "process/user"), "{'uid':33,'gid':34,'additionalGids':[34,8,7]}");
 	assert_string_equal(at(&f, "process/capabilities/effective"), "[]");
 	f.image.user = "33:5";
 	assert_int_equal(build(&f, "", ""), 0);
-	assert_string_equal(at(&f, "process/user"), "{'uid':33,'gid':5,'additionalGids':[]}");
+	assert_string_equal(at(&f, "process/user"), "{'uid':33,'gid':5,'additionalGids':[5]}");
 	assert_int_equal(
 	    build(&f, "'securityContext':{'runAsUser':1,'runAsGroup':2}", "'securityContext':{'runAsUser':9}"), 0);
-	assert_string_equal(at(&f, "process/user"), "{'uid':9,'gid':2,'additionalGids':[]}");
+	assert_string_equal(at(&f, "process/user"), "{'uid':9,'gid':2,'additionalGids':[2]}");
 	f.image.user = "nosuch";
 	assert_int_equal(build(&f, "", ""), -EINVAL);
-	assert_string_equal(f.err.text, "unable to find user nosuch in the image");
+	assert_string_equal(f.err.text, "unable to find user nosuch: no matching entries in passwd file");
 	f.image.user = "";
 	assert_int_equal(build(&f, "'securityContext':{'runAsNonRoot':true}", ""), -EINVAL);
 	assert_string_equal(f.err.text, "container has runAsNonRoot and image will run as root");

@@ -150,12 +150,6 @@ static const struct fl_pods_api harness_api = {.write_status = h_write_status,
 					       .services_known = h_services_known,
 					       .services = h_services};
 
-static inline void harness_on_image(void *arg, int rc, const struct fl_image *image, const char *message)
-{
-	assert_int_equal(rc, 0);
-	*(const char **)arg = image->rootfs;
-}
-
 // The node's start, also a second time on the same data.
 static inline void harness_node_start(struct harness *h)
 {
@@ -200,8 +194,7 @@ static inline struct harness *harness_new(const char *test)
 	struct harness *h = FL_NEW(struct harness);
 	struct fl_podnet_host host = {.n_cidrs = 1};
 	struct fl_embedded shim = fl_embedded_shim();
-	struct fl_images *images;
-	const char *rootfs = NULL;
+	char *rootfs = NULL;
 	struct fl_err err = {0};
 
 	h->dir = fl_asprintf("/tmp/fairlead-%s-%d", test, (int)getpid());
@@ -212,10 +205,9 @@ static inline struct harness *harness_new(const char *test)
 	if (fl_podnet_host_setup(&h->paths, &host, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(fl_file_write(h->paths.shim, shim.data, shim.len, 0755, &err), 0);
-	images = fl_images_new(&h->paths);
-	fl_images_ensure(images, "fairlead/echo", "Never", harness_on_image, &rootfs);
+	assert_int_equal(fl_image_embedded(&h->paths, &rootfs, &err), 0);
 	assert_int_equal(fl_runtime_find(&h->paths, NULL, rootfs, &h->runtime, &err), 0);
-	fl_images_free(&images);
+	free(rootfs);
 	harness_node_start(h);
 	return h;
 }

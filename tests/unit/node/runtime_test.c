@@ -4,7 +4,7 @@
 
 static char *dir;
 static struct fl_node_paths paths;
-static const char *rootfs;
+static char *rootfs;
 
 static void install(const char *name, const char *script)
 {
@@ -59,7 +59,6 @@ static void crun_is_taken_where_it_works(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(crun_is_taken_where_it_works)};
-	struct fl_images *images;
 	struct fl_err err = {0};
 
 	if (geteuid() != 0) {
@@ -72,13 +71,13 @@ int main(void)
 	if (fl_node_paths_init(&paths, dir, true, &err) < 0 || fl_file_mkdirs(bin, 0755, &err) < 0)
 		return 1;
 	setenv("PATH", path, 1);
-	images = fl_images_new(&paths);
-	fl_images_ensure(images, "fairlead/echo", "Never", harness_on_image, &rootfs);
+	if (fl_image_embedded(&paths, &rootfs, &err) < 0)
+		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 
 	if (fl_node_cleanup(&(struct fl_node_opts){.data_dir = dir}, &err) < 0 || fl_file_remove_all(dir, &err) < 0)
 		rc = 1;
-	fl_images_free(&images);
+	free(rootfs);
 	fl_node_paths_deinit(&paths);
 	free(dir);
 	return rc;
