@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "cli/common.h"
 #include "cli/options.h"
+#include "cli/ranges.h"
 #include "cli/verbs.h"
 #include "supervisor/pki.h"
 #include "supervisor/supervisor.h"
@@ -94,7 +95,8 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 		return rc;
 	o->repair = false; // done; what is damaged later is for somebody to decide anew
 	if ((rc = fl_options_resolve(o, err)) < 0 || (rc = fl_options_check_host(o, err)) < 0 ||
-	    (rc = fl_cli_save_options(o, err)) < 0 || (rc = ensure_pki(o, err)) < 0)
+	    (rc = fl_ranges_check(o, err)) < 0 || (rc = fl_cli_save_options(o, err)) < 0 ||
+	    (rc = ensure_pki(o, err)) < 0)
 		return rc;
 	for (unsigned i = 0; i < FL_COUNT(role_names); i++)
 		up->roles[i] = (struct fl_supervised){.name = role_names[i], .argv = role_argv(o, role_names[i])};

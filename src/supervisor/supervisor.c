@@ -20,7 +20,7 @@
 #define BACKOFF_MAX_MS 10000
 #define STEADY_MS      10000 // a role that ran this long has recovered: its back-off is forgotten
 #define API_TRIES      4     // before it served once: the one before may still be on its way out of a port
-#define SLOW_MS        10000 // not ready by then: say who is missing
+#define SLOW_MS        5000  // not ready by then: say who is missing
 #define STOP_MS        8000  // then SIGKILL
 #define READY_FD       3     // of a role, "3" in its environment
 

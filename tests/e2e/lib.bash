@@ -6,7 +6,7 @@
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-FAIRLEAD=$ROOT/build/fairlead
+FAIRLEAD=${FAIRLEAD:-$ROOT/build/fairlead}
 KUBECTL=${KUBECTL:-kubectl}
 
 world_begin() { # world_begin NAME
