@@ -21,6 +21,7 @@
 #include "node/cgroup.h"
 #include "node/ctr.h"
 #include "node/firewall/firewall.h"
+#include "node/hostports.h"
 #include "node/node.h"
 #include "node/podnet.h"
 
@@ -157,6 +158,8 @@ int fl_node_cleanup(const struct fl_node_opts *opts, struct fl_err *err)
 	fl_mounts_detach_below(p.pods);
 	fl_mounts_detach_below(p.run);
 	rc = fl_firewall_cleanup(p.run, err);
+	if (rc == 0)
+		rc = fl_hostports_apply(NULL, 0, err);
 	if (rc == 0)
 		rc = fl_podnet_host_cleanup(&p, err);
 	if (rc == 0)

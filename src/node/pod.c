@@ -118,15 +118,31 @@ void fl_pod_release_ips(struct pod *p)
 	p->n_ips = 0;
 }
 
+void fl_pod_reject(struct pod *p, const char *reason, const char *why)
+{
+	p->rejected = true;
+	p->reject_reason = reason;
+	p->reject_message = fl_strdup(why);
+	p->stage = POD_OVER;
+}
+
 static void setup_begin(struct pod *p)
 {
 	struct fl_err err = {0};
+	int rc;
 
 	if (p->fetch_failed) {
 		setup_retry(p, "FailedMount", "a ConfigMap or Secret of the pod cannot be read now");
 		return;
 	}
-	if (take_ips(p, &err) < 0) {
+	rc = fl_pod_take_ports(p, &err);
+	if (rc == -EEXIST) {
+		fl_pod_reject(p, "NodePorts", err.text);
+		fl_pod_event(p, "Warning", "NodePorts", "%s", err.text);
+		fl_pod_kick(p);
+		return;
+	}
+	if (rc < 0 || take_ips(p, &err) < 0) {
 		setup_retry(p, "FailedCreatePodSandBox", err.text);
 		return;
 	}
@@ -135,13 +151,19 @@ static void setup_begin(struct pod *p)
 
 void fl_pod_setup_done(struct pod *p, int rc, const char *message)
 {
+	struct fl_err err = {0};
+
 	if (rc < 0) {
 		setup_retry(p, strstr(message, "network of the pod") ? "FailedCreatePodSandBox" : "FailedMount",
 			    message);
 		return;
 	}
-	p->tries = 0;
 	p->stage = POD_RUNNING;
+	if (p->n_host_ports && !p->host_network && fl_pods_open_ports(p->pods, &err) < 0) {
+		setup_retry(p, "FailedCreatePodSandBox", err.text);
+		return;
+	}
+	p->tries = 0;
 	fl_pod_kick(p);
 }
 
@@ -297,6 +319,7 @@ static void stop_look(struct pod *p, uint64_t *next)
 	uint64_t now = uv_now(p->pods->o.loop);
 	int64_t left_s = p->stop_at_ms > now ? (int64_t)(p->stop_at_ms - now + 999) / 1000 : 0;
 	bool active = false;
+	struct fl_err err = {0};
 
 	for (unsigned i = 0; i < p->n_containers; i++) {
 		struct container *c = &p->containers[i];
@@ -312,8 +335,11 @@ static void stop_look(struct pod *p, uint64_t *next)
 	}
 	for (unsigned i = 0; i < p->n_containers; i++)
 		fl_container_stop_look(&p->containers[i], stop_turn(p, i), next);
-	if (!active)
-		fl_pod_teardown_start(p, p->doomed);
+	if (active)
+		return;
+	fl_pod_teardown_start(p, p->doomed);
+	if (p->holds_ports && !p->host_network && fl_pods_open_ports(p->pods, &err) < 0)
+		fl_warn("%s", err.text); // the next change of any of them writes all anew
 }
 
 static void doom(struct pod *p)
@@ -345,6 +371,7 @@ void fl_pod_teardown_done(struct pod *p, int rc, const char *message)
 		return;
 	}
 	fl_pod_release_ips(p);
+	fl_pod_release_ports(p);
 	p->stage = POD_OVER;
 	fl_pod_kick(p);
 }

@@ -3,6 +3,7 @@
 // container) and podwork.c (what blocks).
 #pragma once
 
+#include "api/hostport.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "node/action.h"
@@ -92,18 +93,22 @@ struct pod {
 	char *uid, *ns, *name, *dir;
 	struct fl_object *obj; // newest
 	enum pod_stage stage;
-	bool dead;     // left the table
-	bool in_api;   // false: removed there, or not known yet
-	bool seen;     // told since the last list
-	bool doomed;   // to be stopped and forgotten
-	bool ended;    // by itself: Succeeded or Failed
-	bool cleared;  // network, files and logs are removed
-	bool rejected; // cannot run at all: why is in reject_message
+	bool dead;                 // left the table
+	bool in_api;               // false: removed there, or not known yet
+	bool seen;                 // told since the last list
+	bool doomed;               // to be stopped and forgotten
+	bool ended;                // by itself: Succeeded or Failed
+	bool cleared;              // network, files and logs are removed
+	bool rejected;             // cannot run at all: why is in reject_message
+	const char *reject_reason; // static text
 	char *reject_message;
 	bool silent; // was over before our time: its status is left as it is
 	bool host_network;
 	struct fl_ip ips[2];
 	unsigned n_ips;
+	struct fl_host_port *host_ports;
+	unsigned n_host_ports;
+	bool holds_ports; // they are its own; others have to wait or fail
 	int64_t start_ns;
 	int64_t grace_s;
 	uint64_t retry_at_ms;
@@ -150,13 +155,21 @@ void fl_pod_kick(struct pod *p); // looks at the pod in the next turn of the loo
 void fl_pod_on_timer(uv_timer_t *timer);
 void fl_pod_fetch(struct pod *p); // starts to read the ConfigMaps and Secrets that the pod refers to
 void fl_pod_release_ips(struct pod *p);
-void fl_pod_setup_done(struct pod *p, int rc, const char *message); // from podwork.c
+void fl_pod_reject(struct pod *p, const char *reason, const char *why); // it cannot run on this node: Failed
+void fl_pod_setup_done(struct pod *p, int rc, const char *message);     // from podwork.c
 void fl_pod_teardown_done(struct pod *p, int rc, const char *message);
 bool fl_pod_has_ended(const struct pod *p);            // by itself: nothing of it runs or will run
 bool fl_container_restarts(const struct container *c); // would be started again after it ended
 
 #define FL_PULL_ERROR_SHOWN_MS 1000 // ErrImagePull, before it reads ImagePullBackOff
 #define FL_IMPORT_LOOK_MS      3000 // whether an image that could not be pulled was imported
+
+// ports.c: ports of the host
+void fl_pod_read_ports(struct pod *p, const struct fl_json *root);
+// -EBUSY: a pod that is about to end has one of them, or a program of the host. -EEXIST: a pod that stays has.
+FL_WUR int fl_pod_take_ports(struct pod *p, struct fl_err *err);
+void fl_pod_release_ports(struct pod *p);
+FL_WUR int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err); // of all pods that run, and of no others
 
 // launch.c
 void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING

@@ -39,6 +39,7 @@ static void pod_destroy(struct pod *p)
 	fl_arena_deinit(&p->docs_arena);
 	fl_object_put(&p->obj);
 	free(p->reject_message);
+	free(p->host_ports);
 	free(p->uid);
 	free(p->ns);
 	free(p->name);
@@ -133,6 +134,7 @@ static struct pod *pod_new(struct fl_pods *pods, const struct fl_object *obj, co
 	if (!start || !fl_time_parse(start, &p->start_ns))
 		p->start_ns = fl_real_ns();
 	make_containers(p, spec);
+	fl_pod_read_ports(p, spec->root);
 	uv_timer_init(pods->o.loop, &p->timer);
 	p->timer.data = p;
 	fl_map_set(&pods->table, p->uid, p);
@@ -194,6 +196,7 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		p->stage = POD_STOPPING;
 	} else {
 		claim_ips(p);
+		p->holds_ports = true;
 		if (p->host_network)
 			for (unsigned i = 0; i < pods->o.n_node_ips; i++)
 				p->ips[p->n_ips++] = pods->o.node_ips[i];
@@ -254,6 +257,8 @@ int fl_pods_new(const struct fl_pods_opts *o, struct fl_pods **ret, struct fl_er
 	}
 	if (rc == 0)
 		rc = find_all(pods, err);
+	if (rc == 0)
+		rc = fl_pods_open_ports(pods, err);
 	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(pods);
@@ -296,13 +301,6 @@ static void pod_doom(struct pod *p, int64_t grace_s)
 	fl_pod_kick(p);
 }
 
-static void reject(struct pod *p, const char *why)
-{
-	p->rejected = true;
-	p->reject_message = fl_strdup(why);
-	p->stage = POD_OVER;
-}
-
 void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -323,7 +321,7 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 			p->silent = true;
 			p->stage = POD_OVER;
 		} else if (!spec.host_network && !pods->n_ipam) {
-			reject(p, "this node has no pod addresses");
+			fl_pod_reject(p, "UnexpectedAdmissionError", "this node has no pod addresses");
 		}
 	} else {
 		fl_object_put(&p->obj);

@@ -10,6 +10,7 @@
 #include "controller/meta.h"
 #include "controller/pod.h"
 #include "controller/scheduler/fit.h"
+#include "controller/scheduler/ports.h"
 #include "controller/writes.h"
 
 #define CONCURRENCY 32
@@ -22,6 +23,7 @@ struct fl_scheduler {
 	struct fl_map load;    // node -> number of its pods that have not ended, assumed ones included; value + 1
 	struct fl_map assumed; // pod uid -> char *: node
 	struct fl_map waiting; // key of a pod that fits nowhere -> itself
+	struct fl_ports ports; // of pods that have a node or will have
 };
 
 static size_t load_of(const struct fl_scheduler *s, const char *node)
@@ -47,6 +49,18 @@ static void forget_assumed(struct fl_scheduler *s, const char *uid)
 	AUTO_FREE char *node = fl_map_del(&s->assumed, uid);
 	if (node)
 		add_load(s, node, -1);
+}
+
+static void wake_waiting(struct fl_scheduler *s)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->waiting, &it);)
+		fl_workqueue_add(s->queue, it.key);
+}
+
+static void release_ports(struct fl_scheduler *s, const char *uid)
+{
+	if (fl_ports_release(&s->ports, uid))
+		wake_waiting(s);
 }
 
 static const char *loads(const struct fl_scheduler *s, const struct fl_object *o)
@@ -82,6 +96,10 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	}
 	forget_assumed(s, o->uid);
 	fl_map_del(&s->waiting, key);
+	if (!is[0])
+		release_ports(s, o->uid);
+	else
+		fl_ports_hold(&s->ports, o->uid, is, fl_hub_tree(s->hub, now));
 }
 
 static bool same_for_pods(const struct fl_object *x, const struct fl_object *y)
@@ -101,8 +119,7 @@ static void on_node(void *arg, const struct fl_object *old, const struct fl_obje
 	struct fl_scheduler *s = arg;
 	if (old && now && same_for_pods(old, now))
 		return;
-	for (struct fl_map_iter it = {0}; fl_map_next(&s->waiting, &it);)
-		fl_workqueue_add(s->queue, it.key);
+	wake_waiting(s);
 }
 
 struct choice {
@@ -119,6 +136,8 @@ static bool consider(void *arg, const struct fl_object *o)
 	struct choice *c = arg;
 	size_t load = load_of(c->s, o->name);
 	const char *refusal = fl_fit_refusal(c->a, c->pod, fl_object_tree(o, c->a), load);
+	if (!refusal && !fl_ports_free_on(&c->s->ports, o->name, c->pod))
+		refusal = "node(s) didn't have free ports for the requested pod ports";
 	c->n_nodes++;
 	if (refusal) {
 		fl_vec_push(&c->refusals, refusal);
@@ -160,15 +179,17 @@ static void on_bound(void *arg, int rc, const struct fl_json *answer, const stru
 {
 	struct binding *b = arg;
 	const struct fl_object *pod = fl_hub_find(b->s->hub, FL_HUB_PODS, b->ns, b->name);
-	if (rc < 0)
+	if (rc < 0) {
 		forget_assumed(b->s, b->uid);
-	else if (pod && !strcmp(pod->uid, b->uid))
+		release_ports(b->s, b->uid);
+	} else if (pod && !strcmp(pod->uid, b->uid)) {
 		fl_recorder_event(b->s->recorder, pod, "Normal", "Scheduled", "Successfully assigned %s/%s to %s",
 				  b->ns, b->name, b->node);
+	}
 }
 
 static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes *w, const struct fl_object *pod,
-		   const char *node)
+		   const struct fl_json *tree, const char *node)
 {
 	struct fl_arena *wa = fl_writes_arena(w);
 	struct binding *b = fl_arena_alloc(wa, sizeof(*b));
@@ -186,6 +207,7 @@ static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 	fl_json_set_str(a, target, "name", node);
 	free(fl_map_set(&s->assumed, pod->uid, fl_strdup(node)));
 	add_load(s, node, 1);
+	fl_ports_hold(&s->ports, pod->uid, node, tree);
 	fl_writes_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
 }
 
@@ -225,7 +247,7 @@ static void schedule(void *arg, const char *key)
 		fl_informer_each(fl_hub_informer(s->hub, FL_HUB_NODES), NULL, consider, &c);
 		fl_map_del(&s->waiting, key);
 		if (c.best)
-			assign(s, &a, w, pod, c.best);
+			assign(s, &a, w, pod, tree, c.best);
 		else
 			refuse(s, &a, w, key, pod, tree, explain(&c));
 		fl_vec_deinit(&c.refusals);
@@ -255,5 +277,6 @@ void fl_scheduler_free(struct fl_scheduler **sp)
 	fl_map_deinit(&s->assumed);
 	fl_map_deinit(&s->waiting);
 	fl_map_deinit(&s->load);
+	fl_ports_deinit(&s->ports);
 	free(s);
 }

@@ -290,6 +290,8 @@ static void waits_for_services_and_sees_them(void **state)
 	fl_pods_services_synced(h->pods);
 	expect_status(h, "u-1", "phase", "Running");
 	expect_status(h, "u-2", "phase", "Running");
+	for (int i = 2; i <= 3; i++) // the programs have begun
+		free(run_shell("curl -s --retry 20 --retry-connrefused --retry-delay 0 http://10.244.0.%d:8080/", i));
 	AUTO_FREE char *env =
 	    run_shell("tr '\\0' '\\n' </proc/$(cat %s/u-1/containers/echo/0/pid)/environ | grep -e ^BACK_END_SERVICE "
 		      "-e ^BACK_END_PORT= -e ^FAR -e ^KUBERNETES_SERVICE_HOST | sort",
