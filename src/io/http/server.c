@@ -17,10 +17,11 @@
 #include "base/log.h"
 #include "io/http/conn.h"
 
-#define SWEEP_MIN_MS 250
-#define TRIM_AFTER   32   // handshakes
-#define TRIM_MS      5000 // after the last of them
-#define BACKLOG      1024
+#define SWEEP_MIN_MS  250
+#define STOP_STALL_MS 500  // a peer that takes nothing for so long is not waited for when the server stops
+#define TRIM_AFTER    32   // handshakes
+#define TRIM_MS       5000 // after the last of them
+#define BACKLOG       1024
 
 static void fill_limits(struct fl_http_limits *l)
 {
@@ -141,16 +142,22 @@ static void on_check(uv_check_t *h)
 
 // --- time-outs ---
 
+static uint64_t stall_limit(const struct fl_http_server *s)
+{
+	uint64_t limit = s->opts.limits.stall_ms;
+	return s->stopping && limit > STOP_STALL_MS ? STOP_STALL_MS : limit;
+}
+
 static void sweep_requests(struct fl_conn *c, uint64_t now, uint64_t *next)
 {
-	const struct fl_http_limits *l = &c->server->opts.limits;
+	uint64_t limit = stall_limit(c->server);
 	for (struct fl_http_req *r = TAILQ_FIRST(&c->reqs), *following; r; r = following) {
 		following = TAILQ_NEXT(r, of_conn);
 		if (r->over)
 			continue;
 		uint64_t at = r->deadline_ms;
-		if (r->q.bytes && (!at || r->moved_ms + l->stall_ms < at))
-			at = r->moved_ms + l->stall_ms;
+		if (r->q.bytes && (!at || r->moved_ms + limit < at))
+			at = r->moved_ms + limit;
 		if (at && at <= now)
 			c->codec->abort(r);
 		else if (at && at < *next)
@@ -160,7 +167,8 @@ static void sweep_requests(struct fl_conn *c, uint64_t now, uint64_t *next)
 
 static void sweep_conn(struct fl_conn *c, uint64_t now, uint64_t *next)
 {
-	if ((c->deadline_ms && c->deadline_ms <= now) || (c->stall_ms && c->stall_ms <= now)) {
+	uint64_t stall_ms = c->stall_ms ? c->stall_ms - c->server->opts.limits.stall_ms + stall_limit(c->server) : 0;
+	if ((c->deadline_ms && c->deadline_ms <= now) || (stall_ms && stall_ms <= now)) {
 		bool idle = c->state == FL_CONN_OPEN && !c->n_reqs && !c->unwritten && !c->read_eof;
 		c->deadline_ms = 0;
 		if (!idle) {
@@ -172,8 +180,8 @@ static void sweep_conn(struct fl_conn *c, uint64_t now, uint64_t *next)
 	}
 	if (c->deadline_ms && c->deadline_ms < *next)
 		*next = c->deadline_ms;
-	if (c->stall_ms && c->stall_ms < *next)
-		*next = c->stall_ms;
+	if (stall_ms && stall_ms < *next)
+		*next = stall_ms;
 	if (c->codec)
 		sweep_requests(c, now, next);
 }
@@ -401,6 +409,6 @@ void fl_http_server_stop(struct fl_http_server *s, unsigned grace_ms, void (*don
 	s->stop_at_ms = uv_now(s->loop) + grace_ms;
 	s->sweep_at_ms = 0;
 	s->swept_ms = 0;
-	fl_server_arm(s, s->stop_at_ms);
+	fl_server_arm(s, uv_now(s->loop) + (grace_ms < STOP_STALL_MS ? grace_ms : STOP_STALL_MS));
 	maybe_close_handles(s);
 }

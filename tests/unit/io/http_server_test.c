@@ -254,6 +254,43 @@ static void stopping_does_not_wait_beyond_its_grace(void **state)
 	teardown(&f);
 }
 
+// Clients of a watch may have stopped reading for good.
+static void stopping_does_not_wait_for_who_does_not_read(void **state)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		struct fixture f;
+		struct raw w = {0};
+		struct answer a = {0};
+		struct fl_http_client *c = NULL;
+		setup_with(&f, tls, NULL);
+		if (tls) {
+			c = new_client(&f, NULL);
+			start_call(&f, c, "GET", "/stream", NULL, 0, true, &a);
+			WAIT(&f, f.n_kept == 1);
+			fl_http_call_pause(a.call, true);
+		} else {
+			raw_open(&f, &w);
+			raw_send(&w, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+			WAIT(&f, f.n_kept == 1);
+			uv_read_stop((uv_stream_t *)&w.tcp);
+		}
+		struct fl_bytes *b = fl_bytes_new(NULL, 48 * 1024 * 1024); // beyond libcurl's window of 32 MiB
+		memset(b->data, 'x', b->len);
+		fl_http_write(f.kept[0], b);
+		fl_bytes_put(&b);
+		fl_http_server_stop(f.server, 24 * 3600 * 1000, on_stopped, &f);
+		WAIT(&f, f.stopped);
+		assert_int_equal(f.n_gone, 1);
+		if (tls) {
+			fl_http_client_free(&c);
+			answer_reset(&a);
+		} else {
+			raw_close(&f, &w);
+		}
+		teardown(&f);
+	}
+}
+
 static void stopping_sends_goaway(void **state)
 {
 	struct fixture f;
@@ -344,6 +381,7 @@ int main(void)
 	    cmocka_unit_test(a_thousand_idle_connections),
 	    cmocka_unit_test(stopping_lets_requests_finish),
 	    cmocka_unit_test(stopping_does_not_wait_beyond_its_grace),
+	    cmocka_unit_test(stopping_does_not_wait_for_who_does_not_read),
 	    cmocka_unit_test(stopping_sends_goaway),
 	    cmocka_unit_test(listens_on_several_addresses),
 	    cmocka_unit_test(an_unused_server_is_freed),
