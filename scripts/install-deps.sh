@@ -23,6 +23,9 @@ done
 if [[ " $* " == *" run "* ]] && ! command -v kubectl >/dev/null; then
 	want+=(kubernetes-client)
 fi
+if [[ " $* " == *" test "* ]] && ! command -v npm >/dev/null; then # it fetches other versions of kubectl; may be there from elsewhere
+	want+=(npm)
+fi
 
 missing=()
 for p in "${want[@]}"; do
