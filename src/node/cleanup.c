@@ -135,6 +135,15 @@ static void remove_network(const char *path, const char *name, void *arg)
 		fl_warn("network of pod %s: %s", uid, err.text);
 }
 
+// What is left of a pod without its object is never taken for the pod.
+static void forget_pod(const char *path, const char *name, void *arg)
+{
+	AUTO_FREE char *object = fl_asprintf("%s/pod.json", path);
+
+	if (unlink(object) < 0 && errno != ENOENT && errno != ENOTDIR)
+		fl_warn("remove %s: %s", object, strerror(errno));
+}
+
 int fl_node_cleanup(const struct fl_node_opts *opts, struct fl_err *err)
 {
 	AUTO(fl_node_paths_deinit) struct fl_node_paths p = {0};
@@ -162,8 +171,10 @@ int fl_node_cleanup(const struct fl_node_opts *opts, struct fl_err *err)
 		rc = fl_hostports_apply(NULL, 0, err);
 	if (rc == 0)
 		rc = fl_podnet_host_cleanup(&p, err);
-	if (rc == 0)
+	if (rc == 0) {
+		fl_node_each_entry(p.pods, forget_pod, NULL);
 		rc = fl_file_remove_all(p.pods, err);
+	}
 	if (rc == 0)
 		rc = fl_file_remove_all(p.run, err);
 	return rc;

@@ -370,6 +370,14 @@ int fl_podnet_add(const struct fl_node_paths *p, const struct fl_podnet_pod *pod
 	return 0;
 }
 
+int fl_podnet_mend(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err)
+{
+	struct fl_ip gateways[2];
+	int rc = find_gateways(p, pod, gateways, err);
+
+	return rc < 0 ? rc : add_links(p, pod, gateways, err);
+}
+
 int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;

@@ -41,6 +41,9 @@ FL_WUR int fl_podnet_host_cleanup(const struct fl_node_paths *p, struct fl_err *
 // Blocking (a few ms); may run in any thread, which is in the node's namespaces before and after. On failure nothing is
 // left behind. A pod that has its namespaces already gets its links and routes again (idempotent).
 FL_WUR int fl_podnet_add(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err);
+// For a pod that was found with its namespaces: its links and routes as fl_podnet_add makes them, if somebody (a `down`
+// that was killed, a network manager) took them. On failure what is there stays.
+FL_WUR int fl_podnet_mend(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err);
 FL_WUR int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err *err); // idempotent
 bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid); // its namespaces are still mounted
 

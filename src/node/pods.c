@@ -12,7 +12,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/cgroup.h"
 #include "node/pod.h"
+#include "node/podnet.h"
 
 #define CAP_SYS_RESOURCE_BIT 24
 
@@ -166,6 +168,30 @@ static void claim_ips(struct pod *p)
 		fl_pod_release_ips(p);
 }
 
+static void mend_network(struct pod *p)
+{
+	struct fl_podnet_pod net = {.uid = p->uid, .ips = {p->ips[0], p->ips[1]}, .n_ips = p->n_ips};
+	struct fl_err err = {0};
+
+	if (!p->host_network && fl_podnet_mend(p->pods->o.paths, &net, &err) < 0)
+		fl_warn("network of pod %s/%s stays as it was found: %s", p->ns, p->name, err.text);
+}
+
+// The pod may be about to be set up once more: its directory is out of the way before the slow work begins.
+static void remove_remains(struct fl_pods *pods, const char *uid, const char *dir)
+{
+	AUTO_FREE char *aside = fl_asprintf("%s/.%s", pods->o.paths->pods, uid);
+	struct fl_err err = {0};
+
+	if (fl_node_cgroups_remove(pods->o.paths, uid, &err) < 0 || fl_podnet_del(pods->o.paths, uid, &err) < 0)
+		fl_warn("remains of pod %s: %s", uid, err.text);
+	fl_mounts_detach_below(dir);
+	if (rename(dir, aside) == 0)
+		fl_work_remove(pods, TAKE_PTR(aside));
+	else if (fl_file_remove_all(dir, &err) < 0)
+		fl_warn("remains of pod %s: %s", uid, err.text);
+}
+
 static void pod_find(struct fl_pods *pods, const char *uid)
 {
 	AUTO_FREE char *dir = fl_asprintf("%s/%s", pods->o.paths->pods, uid), *file = fl_asprintf("%s/pod.json", dir);
@@ -182,10 +208,8 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		rc = fl_object_parse(fl_resource_intern("", "pods"), json, len, &obj, &err);
 	if (rc == 0)
 		rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
-	if (rc < 0 || !fl_streq(spec.uid, uid)) { // cut short by a crash before anything was started
-		if (fl_podnet_del(pods->o.paths, uid, &err) < 0)
-			fl_warn("remains of pod %s: %s", uid, err.text);
-		fl_work_remove(pods, TAKE_PTR(dir));
+	if (rc < 0 || !fl_streq(spec.uid, uid)) { // cut short by a crash before anything was started, or after its end
+		remove_remains(pods, uid, dir);
 		return;
 	}
 	p = pod_new(pods, obj, &spec);
@@ -203,8 +227,10 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		// With its network and references it goes on at once; else they are made and fetched again.
 		p->stage =
 		    p->n_ips && (p->host_network || fl_podnet_exists(pods->o.paths, uid)) ? POD_RUNNING : POD_NEW;
-		if (p->stage == POD_RUNNING)
+		if (p->stage == POD_RUNNING) {
+			mend_network(p);
 			fl_pod_fetch(p);
+		}
 	}
 	fl_pod_kick(p);
 }
@@ -215,6 +241,11 @@ static int find_all(struct fl_pods *pods, struct fl_err *err)
 
 	if (!d)
 		return fl_err_set(err, -errno, "read %s: %s", pods->o.paths->pods, strerror(errno));
+	for (struct dirent *e; (e = readdir(d));) { // remains of an earlier start
+		if (e->d_name[0] == '.' && !fl_streq(e->d_name, ".") && !fl_streq(e->d_name, ".."))
+			fl_work_remove(pods, fl_asprintf("%s/%s", pods->o.paths->pods, e->d_name));
+	}
+	rewinddir(d);
 	for (struct dirent *e; (e = readdir(d));) {
 		if (e->d_name[0] != '.')
 			pod_find(pods, e->d_name);

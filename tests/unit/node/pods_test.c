@@ -117,6 +117,13 @@ static void restarts_with_backoff(void **state)
 	harness_free(h);
 }
 
+static bool remains_gone(struct harness *h, const void *arg)
+{
+	AUTO_FREE char *left = run_shell("ls -A %s | grep -c '^[.]'", h->paths.pods);
+
+	return fl_streq(left, "0");
+}
+
 static void is_found_again(void **state)
 {
 	struct harness *h = harness_new("pods-again");
@@ -130,6 +137,8 @@ static void is_found_again(void **state)
 
 	harness_node_stop(h);
 	free(fl_map_del(&h->statuses, "u-1"));
+	AUTO_FREE char *cut = run_shell("ip -o link | grep -o 'flv[0-9a-f]*' | xargs -n 1 ip link del; ip route");
+	assert_null(strstr(cut, "flv")); // as a `down` leaves it that is killed early
 	harness_node_start(h);
 	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
 	fl_pods_synced(h->pods);
@@ -137,6 +146,8 @@ static void is_found_again(void **state)
 	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.state.running.startedAt"), started);
 	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.containerID"), id);
 	assert_string_equal(status_at(h, "u-1", "podIP"), "10.244.0.2");
+	AUTO_FREE char *answer = run_shell("curl -s --retry 20 --retry-connrefused http://10.244.0.2:8080/ | head -1");
+	assert_string_equal(answer, "web-0");
 	AUTO_FREE char *attempts = run_shell("ls %s/u-1/containers/echo", h->paths.pods);
 	assert_string_equal(attempts, "0");
 
@@ -156,6 +167,23 @@ static void is_found_again(void **state)
 	expect_status(h, "u-9", "podIP", "10.244.0.3");
 	AUTO_FREE char *old = run_shell("grep State: /proc/%s/status 2>/dev/null | grep -v zombie", pid);
 	assert_string_equal(old, "");
+
+	// A directory without its object is what an interrupted `down` leaves: the pod begins anew.
+	harness_node_stop(h);
+	free(fl_map_del(&h->statuses, "u-1"));
+	AUTO_FREE char *forgotten = run_shell("rm %s/u-1/pod.json; touch %s/.u-7", h->paths.pods, h->paths.pods);
+	harness_node_start(h);
+	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
+	fl_pods_synced(h->pods);
+	expect_status(h, "u-1", "containerStatuses.0.ready", "true");
+	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.restartCount"), "0");
+	AUTO_FREE char *starts = run_shell("cat %s/u-1/logs/echo/* | grep -c serves", h->paths.pods);
+	assert_string_equal(starts, "1");
+	AUTO_FREE char *processes = run_shell("cat /sys/fs/cgroup/pids/%s/u-1/echo/cgroup.procs "
+					      "/sys/fs/cgroup/%s/u-1/echo/cgroup.procs 2>/dev/null | wc -l",
+					      h->paths.cgroup + 1, h->paths.cgroup + 1);
+	assert_string_equal(processes, "1");
+	assert_true(harness_wait(h, remains_gone, NULL));
 	harness_free(h);
 }
 
