@@ -64,7 +64,7 @@ static int write_all(int fd, const char *p, size_t n)
 
 int fl_file_write(const char *path, const void *data, size_t len, mode_t mode, struct fl_err *err)
 {
-	AUTO_FREE char *tmp = fl_asprintf("%s.tmp.%d", path, (int)getpid());
+	AUTO_FREE char *tmp = fl_asprintf("%s" FL_FILE_TMP "%d", path, (int)getpid());
 	AUTO_CLOSE int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return fl_err_set(err, -errno, "write %s: %s", tmp, strerror(errno));

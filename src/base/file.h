@@ -12,6 +12,7 @@
 // At most FL_FILE_MAX bytes; *ret is NUL-terminated beyond its length, free() it. ret_len may be NULL. -EFBIG beyond
 // the bound.
 FL_WUR int fl_file_read(const char *path, char **ret, size_t *ret_len, struct fl_err *err);
+#define FL_FILE_TMP ".tmp." // and the pid: what follows the name of a file whose writing was cut short
 // Written to a temporary file beside it, synced, renamed over it; then the folder is synced.
 FL_WUR int fl_file_write(const char *path, const void *data, size_t len, mode_t mode, struct fl_err *err);
 FL_WUR int fl_file_mkdirs(const char *path, mode_t mode,

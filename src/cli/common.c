@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/common.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -88,6 +91,56 @@ int fl_cli_save_options(const struct fl_options *o, struct fl_err *err)
 		fl_buf_printf(&b, "%s\n", *p);
 	fl_options_free_argv(argv);
 	return fl_file_write(path, b.data, b.len, 0600, err);
+}
+
+#define RESET_MARKER "reset"
+
+int fl_cli_begin_reset(const char *data_dir, struct fl_err *err)
+{
+	AUTO_FREE char *marker = fl_asprintf("%s/" RESET_MARKER, data_dir);
+	AUTO_CLOSE int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? fl_err_set(err, -errno, "write %s: %s", marker, strerror(errno)) : 0;
+}
+
+static bool is_output(const char *path)
+{
+	struct stat file, out;
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+		if (stat(path, &file) == 0 && fstat(fd, &out) == 0 && file.st_dev == out.st_dev &&
+		    file.st_ino == out.st_ino)
+			return true;
+	return false;
+}
+
+// Names of what `up` makes in the data directory. Somebody may have named a folder that holds other things as well.
+static bool is_data(const char *name)
+{
+	static const char *const ours[] = {
+	    "store", "pki", "kubeconfig", "node", "run", "admin.kubeconfig", "apiserver.port", "up.options", "up.log"};
+	for (unsigned i = 0; i < FL_COUNT(ours); i++) {
+		size_t n = strlen(ours[i]);
+		if (strncmp(name, ours[i], n) == 0 && (!name[n] || fl_starts_with(name + n, FL_FILE_TMP)))
+			return true;
+	}
+	return false;
+}
+
+int fl_cli_finish_reset(const char *data_dir, bool keep_output, struct fl_err *err)
+{
+	AUTO_FREE char *marker = fl_asprintf("%s/" RESET_MARKER, data_dir);
+	int rc = 0;
+	if (access(marker, F_OK) < 0)
+		return 0;
+	DIR *d = opendir(data_dir);
+	if (!d)
+		return fl_err_set(err, -errno, "read the folder %s: %s", data_dir, strerror(errno));
+	for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+		AUTO_FREE char *path = fl_asprintf("%s/%s", data_dir, e->d_name);
+		if (is_data(e->d_name) && !(keep_output && is_output(path)))
+			rc = fl_file_remove_all(path, err);
+	}
+	closedir(d);
+	return rc < 0 ? rc : fl_file_remove_all(marker, err);
 }
 
 int fl_cli_load_options(const char *data_dir, struct fl_options *ret, struct fl_err *err)

@@ -18,6 +18,12 @@ FL_WUR int fl_cli_repair(const struct fl_options *o, struct fl_err *err);
 char *fl_cli_port_file(const struct fl_options *o); // free() it
 char *fl_cli_run_dir(const struct fl_options *o);   // free() it
 
+// A reset under way leaves <data-dir>/reset, so that whoever comes next (with the lock) finishes it: half of the data
+// is worse than none. Removes all that is there but the lock.
+FL_WUR int fl_cli_begin_reset(const char *data_dir, struct fl_err *err);
+FL_WUR int fl_cli_finish_reset(const char *data_dir, bool keep_output,
+			       struct fl_err *err); // 0 also when none was begun
+
 // The options of the running `up`, for `down` and `reset`: <data-dir>/up.options, one argument a line.
 FL_WUR int fl_cli_save_options(const struct fl_options *o, struct fl_err *err);
 FL_WUR int fl_cli_load_options(const char *data_dir, struct fl_options *ret,

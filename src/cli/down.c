@@ -39,23 +39,33 @@ static int clean_up(const struct fl_options *o, struct fl_err *err)
 	return rc;
 }
 
-// Only what `up` made there is removed: somebody may have named a folder that holds other things as well.
-static int remove_data(const char *dir, struct fl_err *err)
+// The folder itself, when it holds nothing else.
+static int remove_folder(const char *dir, struct fl_err *err)
 {
-	static const char *const ours[] = {
-	    "store",          "pki",        "kubeconfig", "node", "run", "admin.kubeconfig",
-	    "apiserver.port", "up.options", "up.log",     "lock"};
-	AUTO_FREE char *lock = fl_asprintf("%s/lock", dir);
-	if (access(lock, F_OK) < 0)
-		return 0; // never was up here
-	for (unsigned i = 0; i < FL_COUNT(ours); i++) {
-		AUTO_FREE char *path = fl_asprintf("%s/%s", dir, ours[i]);
-		int rc = fl_file_remove_all(path, err);
-		if (rc < 0)
-			return rc;
-	}
-	if (rmdir(dir) < 0 && errno == ENOTEMPTY)
+	if (rmdir(dir) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == ENOTEMPTY)
 		fl_warn("the folder stays: it holds more than the data path=%s", dir);
+	else if (errno != EBUSY) // a mount point stays
+		return fl_err_set(err, -errno, "remove %s: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int remove_data(const char *dir, const char *lock_path, struct fl_err *err)
+{
+	int rc = fl_cli_begin_reset(dir, err);
+	if (rc == 0)
+		rc = fl_cli_finish_reset(dir, false, err);
+	if (rc == 0 && unlink(lock_path) < 0 && errno != ENOENT)
+		rc = fl_err_set(err, -errno, "remove %s: %s", lock_path, strerror(errno));
+	return rc < 0 ? rc : remove_folder(dir, err);
+}
+
+// What a reset leaves that was cut short before its last step. A folder with more in it never was ours.
+static int remove_empty(const char *dir, struct fl_err *err)
+{
+	if (rmdir(dir) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EBUSY && errno != ENOTDIR)
+		return fl_err_set(err, -errno, "remove %s: %s", dir, strerror(errno));
 	return 0;
 }
 
@@ -66,8 +76,14 @@ static int down(int argc, char **argv, bool data_too)
 	int status = fl_cli_parse(argc, argv, &given);
 	if (status >= 0)
 		return status;
+	AUTO_FREE char *lock_path = fl_asprintf("%s/lock", given.data_dir);
+	AUTO_CLOSE int lock = -1;
 	int rc = fl_supervisor_stop_other(given.data_dir, STOP_MS, &err);
-	if (rc == 0) {
+	// Only what `up` made is touched: a folder without its lock is not ours. While we hold it, nobody starts anew.
+	bool ours = rc == 0 && access(lock_path, F_OK) == 0;
+	if (ours)
+		rc = fl_supervisor_lock(given.data_dir, &lock, &err);
+	if (rc == 0 && ours) {
 		rc = fl_cli_load_options(given.data_dir, &saved, &err);
 		if (rc == 0)
 			rc = clean_up(&saved, &err);
@@ -75,7 +91,7 @@ static int down(int argc, char **argv, bool data_too)
 			rc = 0; // never was up here
 	}
 	if (rc == 0 && data_too)
-		rc = remove_data(given.data_dir, &err);
+		rc = ours ? remove_data(given.data_dir, lock_path, &err) : remove_empty(given.data_dir, &err);
 	fl_options_deinit(&given);
 	fl_options_deinit(&saved);
 	return fl_cli_end(rc, &err);

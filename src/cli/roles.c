@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/roles.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ static int run_role(int argc, char **argv, uint64_t capabilities,
 	const char *supervisor = getenv(FL_SUPERVISOR_ENV);
 	if (supervisor) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fcntl(FL_SUPERVISOR_LOCK_FD, F_SETFD, FD_CLOEXEC) < 0) // the role's, not its children's
+			return 1;
 		if (getppid() != atoi(supervisor))
 			return 1; // it ended before the line above
 	}

@@ -91,7 +91,8 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 	struct fl_options *o = &up->o;
 	AUTO_CLOSE int lock = -1;
 	int rc = fl_cli_enter_netns(o->netns, err);
-	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 || (rc = fl_cli_repair(o, err)) < 0)
+	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 ||
+	    (rc = fl_cli_finish_reset(o->data_dir, true, err)) < 0 || (rc = fl_cli_repair(o, err)) < 0)
 		return rc;
 	o->repair = false; // done; what is damaged later is for somebody to decide anew
 	if ((rc = fl_options_resolve(o, err)) < 0 || (rc = fl_options_check_host(o, err)) < 0 ||
@@ -104,6 +105,7 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 	struct fl_supervisor_opts s = {
 	    .roles = up->roles,
 	    .n_roles = FL_COUNT(role_names),
+	    .lock_fd = lock,
 	    .port_file = port_file,
 	    .on_port = on_port,
 	    .arg = up,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lock is an flock on <data-dir>/lock, so it ends with its holder however that ends; the pid inside only tells whom
-// to signal. The holder is signalled through a pidfd that is opened before the lock is looked at again, so a reused pid
-// is never hit.
+// The lock is an flock on <data-dir>/lock, so it ends with its holders however they end: the supervisor and each of its
+// roles, which inherit the descriptor. When it is free, nothing of them is at work any more. The pid inside only tells
+// whom to signal, and whether the supervisor itself is alive. It is signalled through a pidfd that is opened before the
+// lock is looked at again, so a reused pid is never hit.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,12 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "supervisor/supervisor.h"
+
+#define ORPHANS_MS 5000 // for the roles of a killed supervisor to end
+#define LOOK_MS    5
 
 static int open_lock(const char *data_dir, struct fl_err *err)
 {
@@ -30,23 +35,49 @@ static pid_t holder_of(int fd)
 	return n > 0 ? (pid_t)atoi(text) : 0;
 }
 
+static bool lives(pid_t pid)
+{
+	AUTO_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	return pidfd >= 0 && poll(&p, 1, 0) == 0; // readable: it ended, though its parent may not have looked yet
+}
+
+// Somebody may have removed the file (a reset) between its opening and its locking.
+static bool is_current(const char *data_dir, int fd)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/lock", data_dir);
+	struct stat there, here;
+	return stat(path, &there) == 0 && fstat(fd, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
 int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err)
 {
-	int rc = fl_file_mkdirs(data_dir, 0700, err);
-	if (rc < 0)
-		return rc;
-	AUTO_CLOSE int fd = open_lock(data_dir, err);
-	if (fd < 0)
-		return fd;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fl_err_set(err, -EBUSY, "data directory %s is in use by `fairlead up` (pid %d)", data_dir,
-				  (int)holder_of(fd));
-	char text[16];
-	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
-		return fl_err_set(err, -EIO, "write the lock of %s: %s", data_dir, strerror(errno));
-	*ret_fd = TAKE_FD(fd);
-	return 0;
+	uint64_t until = fl_mono_ms() + ORPHANS_MS;
+	for (;;) {
+		int rc = fl_file_mkdirs(data_dir, 0700, err);
+		if (rc < 0)
+			return rc;
+		AUTO_CLOSE int fd = open_lock(data_dir, err);
+		if (fd < 0)
+			return fd;
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			pid_t pid = holder_of(fd);
+			if (lives(pid) || fl_mono_ms() > until)
+				return fl_err_set(err, -EBUSY, "data directory %s is in use by `fairlead` (pid %d)",
+						  data_dir, (int)pid);
+			poll(NULL, 0, LOOK_MS); // roles on their way out, or one who has not written its pid yet
+			continue;
+		}
+		if (!is_current(data_dir, fd))
+			continue;
+		char text[16];
+		int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+		if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+			return fl_err_set(err, -EIO, "write the lock of %s: %s", data_dir, strerror(errno));
+		*ret_fd = TAKE_FD(fd);
+		return 0;
+	}
 }
 
 static bool is_free(int fd)
@@ -69,11 +100,8 @@ int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_e
 		return 0;
 	pid_t pid = holder_of(fd);
 	AUTO_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (is_free(fd))
-		return 0;
-	if (pidfd < 0)
-		return fl_err_set(err, -ESRCH, "stop: %s is locked, but its holder (pid %d) is not to be found", path,
-				  (int)pid);
+	if (pidfd < 0 || is_free(fd))
+		return 0; // it has ended, if not its last role
 	static const int signals[] = {SIGTERM, SIGKILL};
 	for (unsigned i = 0; i < FL_COUNT(signals); i++) {
 		if (syscall(SYS_pidfd_send_signal, pidfd, signals[i], NULL, 0) < 0 && errno != ESRCH)

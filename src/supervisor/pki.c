@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -49,10 +50,12 @@ static int read_pair(const char *data_dir, const char *name, struct fl_pki_cert 
 	return rc;
 }
 
-// The key first: a certificate whose key is missing would be taken for good.
+// A certificate that is there is taken for good: it goes before its key changes and comes last.
 static int write_pair(const char *data_dir, const char *name, const struct fl_pki_cert *c, struct fl_err *err)
 {
 	AUTO_FREE char *crt = path_of(data_dir, name, "crt"), *key = path_of(data_dir, name, "key");
+	if (unlink(crt) < 0 && errno != ENOENT)
+		return fl_err_set(err, -errno, "remove %s: %s", crt, strerror(errno));
 	int rc = fl_file_write(key, c->key_pem, strlen(c->key_pem), 0600, err);
 	return rc < 0 ? rc : fl_file_write(crt, c->cert_pem, strlen(c->cert_pem), 0644, err);
 }

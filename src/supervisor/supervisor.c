@@ -246,17 +246,19 @@ static void start(struct role *r)
 	for (unsigned i = 0; r->spec->argv[i] && i + 2 < FL_COUNT(argv); i++)
 		argv[i + 1] = r->spec->argv[i];
 	listen_to(r);
-	uv_stdio_container_t stdio[READY_FD + 1] = {
+	uv_stdio_container_t stdio[] = {
 	    {.flags = UV_IGNORE},
 	    {.flags = UV_INHERIT_FD, .data.fd = 2},
 	    {.flags = UV_INHERIT_FD, .data.fd = 2},
-	    [READY_FD] = {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->ear->pipe}};
+	    [READY_FD] = {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->ear->pipe},
+	    [FL_SUPERVISOR_LOCK_FD] = {.flags = UV_INHERIT_FD, .data.fd = s->o->lock_fd},
+	};
 	uv_process_options_t opts = {
 	    .exit_cb = on_role_exit,
 	    .file = s->exe,
 	    .args = argv,
 	    .stdio = stdio,
-	    .stdio_count = READY_FD + 1,
+	    .stdio_count = FL_COUNT(stdio),
 	    .flags = UV_PROCESS_DETACHED, // Ctrl-C is for the supervisor, which ends them in order
 	};
 	r->process.data = r;

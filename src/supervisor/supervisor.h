@@ -19,6 +19,9 @@
 // sets of roles are ever at work on one data directory.
 #define FL_SUPERVISOR_ENV "FAIRLEAD_SUPERVISOR"
 
+// The lock of the data directory in a role: it stays taken until the last of them has ended.
+#define FL_SUPERVISOR_LOCK_FD 4
+
 struct fl_supervised {
 	const char *name; // for log lines: "proxy"
 	char *
@@ -28,6 +31,7 @@ struct fl_supervised {
 struct fl_supervisor_opts {
 	struct fl_supervised *roles; // roles[0] is the API server
 	unsigned n_roles;
+	int lock_fd;           // of fl_supervisor_lock; roles inherit it
 	const char *port_file; // appears when roles[0] serves; removed before its first start
 	// Called once, when the port is known and before the other roles start: writes their kubeconfigs.
 	int (*on_port)(void *arg, uint16_t port, struct fl_err *err);
@@ -41,8 +45,8 @@ struct fl_supervisor_opts {
 // server could not be started.
 FL_WUR int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err);
 
-// One `up` for a data directory: takes the lock and writes the pid into it. -EBUSY names who has it. The descriptor is
-// kept open for life.
+// One user of a data directory: takes the lock and writes the pid into it. -EBUSY names who has it. Waits for the roles
+// of a supervisor that was killed. The descriptor is kept open for life.
 FL_WUR int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err);
-// Ends the `up` that holds the lock: SIGTERM, after wait_ms SIGKILL. 0 also when none runs.
+// Ends the process that holds the lock: SIGTERM, after wait_ms SIGKILL. 0 also when none does.
 FL_WUR int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_err *err);
