@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """consistent.py KUBECONFIG DNS-SERVER [NODE]: API objects, kernel, DNS, processes and files of one node say the same. Run in the node's network namespace
-alone (`ip netns exec` would hide the cgroups), with the kubeconfig in the data directory. Each line that it prints is a difference.
+alone (`ip netns exec` would hide the cgroups), with the kubeconfig in the data directory. Each line that it prints is a difference. `consistent.py cgroups DIR` prints the cgroups of a data directory.
 
 - endpoints: each ready pod that a Service selects is in its EndpointSlices and Endpoints, and nothing else is
 - rules: the maps of table `ip fairlead` hold the frontends, slots and cluster IPs that Services and EndpointSlices add up to, and no chain is left over
@@ -262,10 +262,9 @@ class Checker:
     @staticmethod
     def cgroups_of(data):
         """Where the node's cgroups are: fairlead-<FNV-1a of the data directory>, in one tree or in many."""
-        h = 0x811C9DC5
+        root, h = "/sys/fs/cgroup", 0x811C9DC5
         for byte in os.path.realpath(data).encode():
             h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
-        root = "/sys/fs/cgroup"
         paths = [f"{d}/fairlead-{h:08x}" for d in [root] + [f"{root}/{name}" for name in Checker.list(root)]]
         return [p for p in paths if os.path.isdir(p)]
 
@@ -282,4 +281,7 @@ class Checker:
         return 1 if self.problems else 0
 
 
+if sys.argv[1] == "cgroups":
+    print("\n".join(Checker.cgroups_of(sys.argv[2])))
+    sys.exit(0)
 sys.exit(Checker(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None).run())

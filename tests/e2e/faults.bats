@@ -1,0 +1,155 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left.
+# Half of ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
+
+setup_file() {
+	load lib.bash
+	world_begin faults
+	host_facts >"$BATS_FILE_TMPDIR/host-before"
+	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
+	echo "# faults: FAULT_SEED=$FAULT_SEED" >&3
+	declare -p WORLD WORLD_DIR WORLD_NET FAULT_SEED >"$BATS_FILE_TMPDIR/world"
+	node_ns one 1
+	node_facts one >"$BATS_FILE_TMPDIR/node-before"
+}
+
+teardown_file() {
+	load lib.bash
+	# shellcheck disable=SC1091
+	source "$BATS_FILE_TMPDIR/world"
+	WORLD_NODES=(one)
+	world_end
+}
+
+setup() {
+	load lib.bash
+	load faults.bash
+	# shellcheck disable=SC1091
+	source "$BATS_FILE_TMPDIR/world"
+	WORLD_NODES=(one)
+	rounds=$(((${ROUNDS:-5} + 1) / 2)) # each has several starts
+	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
+}
+
+# begin_and_kill MS VERB [OPTION...]: starts it for node one and kills it within MS milliseconds.
+begin_and_kill() {
+	local ms=$((RANDOM % $1)) p
+	setsid "$FAIRLEAD" "$2" --data-dir="$WORLD_DIR/one" "${@:3}" >>"$WORLD_DIR/cut.log" 2>&1 </dev/null 3>&- 4>&- &
+	p=$!
+	sleep "0.$(printf %03d "$ms")"
+	kill -KILL "$p" 2>/dev/null || true
+	wait "$p" || true
+}
+
+half_up() { begin_and_kill 400 up --netns="/run/netns/$WORLD-one" --node-name=one "$@"; }
+
+three_pods() {
+	kc one apply -f "$ROOT/examples/webui.yaml"
+	kc one rollout status deployment/webui --timeout=60s
+}
+
+nothing_left() {
+	[[ -z $(processes_of one) ]]
+	diff "$BATS_FILE_TMPDIR/node-before" <(node_facts one)
+	diff "$BATS_FILE_TMPDIR/host-before" <(host_facts)
+	[[ -z $(python3 "$ROOT/tests/e2e/consistent.py" cgroups "$WORLD_DIR/one") ]]
+}
+
+@test "of two that start on one data directory at once one runs and the other says so" {
+	local i pids ready refused p
+	for i in 1 2 3; do
+		mkdir -p -m 0700 "$WORLD_DIR/one"
+		pids=()
+		for p in a b; do
+			setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/$p.log" 2>&1 </dev/null 3>&- 4>&- &
+			pids+=($!)
+		done
+		wait_for 20 grep -q '^fairlead: ready' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log"
+		ready=$(grep -l '^fairlead: ready' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log")
+		refused=$(grep -l 'is in use by' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log")
+		[[ $(wc -l <<<"$ready") == 1 && $(wc -l <<<"$refused") == 1 && $ready != "$refused" ]]
+		[[ $(processes_of one | wc -l) == 6 ]]
+		"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+		wait "${pids[@]}" || true
+	done
+	nothing_left
+}
+
+@test "up killed half way, on an empty and on a full data directory: the next up serves" {
+	local i
+	for i in $(seq "$rounds"); do
+		half_up
+		half_up
+		node_up one
+		three_pods
+		half_up # refused
+		kill_all one
+		half_up
+		half_up --advertise-address="$WORLD_NET.$((20 + i))" # certificates are made anew
+		node_up one
+		kc one rollout status deployment/webui --timeout=60s
+		agree one 20
+		if ((i % 2)); then node_stop one; else "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"; fi
+	done
+	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	nothing_left
+}
+
+@test "down killed half way: the next up finds what is left, the next down ends it" {
+	local i
+	for i in $(seq "$rounds"); do
+		node_up one
+		three_pods
+		if ((i % 2)); then kill_all one; fi
+		begin_and_kill 600 down
+		if ((i % 3)); then
+			kill_all one # if it was killed before it did so
+			node_up one
+			kc one rollout status deployment/webui --timeout=60s
+			agree one 20
+			kill_all one
+			begin_and_kill 300 down
+		fi
+		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
+		nothing_left
+	done
+}
+
+@test "reset killed half way: the next up starts with nothing or with all, the next reset removes the rest" {
+	local i
+	for i in $(seq "$rounds"); do
+		node_up one
+		three_pods
+		kc one create configmap all --from-literal=a=b
+		if ((i % 2)); then kill_all one; else node_stop one; fi
+		begin_and_kill 500 reset
+		if ((i % 3)); then
+			kill_all one
+			node_up one
+			if kc one get configmap all; then kc one get deployment webui; else ! kc one get deployment webui; fi
+			begin_and_kill 500 reset
+		fi
+		"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+		[[ ! -e $WORLD_DIR/one ]]
+		nothing_left
+	done
+}
+
+@test "a down and an up at once: one after the other, and the second says so if it will not wait" {
+	local i down up
+	for i in $(seq "$rounds"); do
+		node_up one
+		kill_all one
+		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one" 3>&- 4>&- &
+		down=$!
+		sleep "0.0$((RANDOM % 90 + 10))"
+		setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/a.log" 2>&1 </dev/null 3>&- 4>&- &
+		up=$!
+		wait_for 20 grep -qE '^fairlead: ready|is in use by' "$WORLD_DIR/a.log"
+		wait "$down" || [[ -n $(processes_of one) ]] # `up` was first, and down ended it or was refused
+		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
+		wait "$up" || true
+		nothing_left
+	done
+}
