@@ -130,6 +130,7 @@ nothing_left() {
 			if kc one get configmap all; then kc one get deployment webui; else ! kc one get deployment webui; fi
 			begin_and_kill 500 reset
 		fi
+		rm -f "$WORLD_DIR/one/up.pid" # the library's, so it would stay
 		"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
 		[[ ! -e $WORLD_DIR/one ]]
 		nothing_left
