@@ -88,6 +88,7 @@ _Static_assert(FL_COUNT(words) <= 256 - T_WORD, "one byte a word");
 
 #define TABLE 512            // a power of two, well above the number of words
 static uint8_t table[TABLE]; // 0: free; else index + 1
+static uint8_t lengths[FL_COUNT(words)];
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
 static unsigned hash(const char *s, size_t n)
@@ -101,7 +102,8 @@ static unsigned hash(const char *s, size_t n)
 static void fill_table(void)
 {
 	for (size_t i = 0; i < FL_COUNT(words); i++) {
-		unsigned at = hash(words[i], strlen(words[i]));
+		lengths[i] = (uint8_t)strlen(words[i]);
+		unsigned at = hash(words[i], lengths[i]);
 		while (table[at])
 			at = (at + 1) & (TABLE - 1);
 		table[at] = (uint8_t)(i + 1);
@@ -113,9 +115,9 @@ static int find_word(const char *s, size_t n)
 	if (n > 64)
 		return -1;
 	for (unsigned at = hash(s, n); table[at]; at = (at + 1) & (TABLE - 1)) {
-		const char *w = words[table[at] - 1];
-		if (strlen(w) == n && !memcmp(w, s, n))
-			return table[at] - 1;
+		int w = table[at] - 1;
+		if (lengths[w] == n && !memcmp(words[w], s, n))
+			return w;
 	}
 	return -1;
 }
@@ -365,8 +367,8 @@ static struct text take_string(struct reader *r, unsigned tag)
 {
 	char buf[FL_TIME_STRLEN > INET_ADDRSTRLEN ? FL_TIME_STRLEN : INET_ADDRSTRLEN];
 	if (tag >= T_WORD) {
-		const char *word = words[tag - T_WORD]; // for the life of the process: not copied
-		return (struct text){word, (uint32_t)strlen(word)};
+		return (struct text){words[tag - T_WORD],
+				     lengths[tag - T_WORD]}; // for the life of the process: not copied
 	}
 	if (tag >= T_SMALL_STRING && tag < T_SMALL_OBJECT) {
 		size_t n = tag - T_SMALL_STRING;

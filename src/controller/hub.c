@@ -2,7 +2,6 @@
 #include "controller/hub.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/vec.h"
@@ -46,6 +45,7 @@ struct fl_hub {
 	FL_VEC(struct queue) queues;
 	FL_VEC(struct extra) extras;
 	struct fl_writes *writes; // under way
+	const struct fl_workqueue *answered;
 	unsigned unsynced;
 };
 
@@ -191,6 +191,16 @@ uv_loop_t *fl_hub_loop(const struct fl_hub *h)
 	return fl_client_loop(h->c);
 }
 
+const struct fl_workqueue **fl_hub_answered(struct fl_hub *h)
+{
+	return &h->answered;
+}
+
+bool fl_hub_own_answer(const struct fl_hub *h, const struct fl_workqueue *queue)
+{
+	return h->answered == queue;
+}
+
 bool fl_hub_synced(const struct fl_hub *h)
 {
 	return h->unsynced == 0;
@@ -252,7 +262,14 @@ bool fl_hub_ns_closed(const struct fl_hub *h, const char *ns)
 
 const char *fl_key_format(char buf[static FL_KEY_LEN], const char *ns, const char *name)
 {
-	snprintf(buf, FL_KEY_LEN, "%s%s%s", ns ? ns : "", fl_str_empty(ns) ? "" : "/", name);
+	size_t n_ns = ns ? strnlen(ns, FL_KEY_LEN / 2) : 0, at = n_ns;
+	if (n_ns) {
+		memcpy(buf, ns, n_ns);
+		buf[at++] = '/';
+	}
+	size_t n = strnlen(name, FL_KEY_LEN - 1 - at);
+	memcpy(buf + at, name, n);
+	buf[at + n] = 0;
 	return buf;
 }
 

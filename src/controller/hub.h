@@ -38,7 +38,9 @@ void fl_hub_free(struct fl_hub **h);                           // ends informers
 void fl_hub_listen(struct fl_hub *h, enum fl_hub_kind kind, fl_hub_change on_change, void *arg);
 // For a listener, about the objects it was given: the tree, made once for all listeners. Valid until it returns.
 const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o); // o NULL: NULL
-void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg);      // before the queues begin
+// For a listener: the change is the answer to a write of that queue's own reconcile, which knows what it wrote.
+bool fl_hub_own_answer(const struct fl_hub *h, const struct fl_workqueue *queue);
+void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg); // before the queues begin
 // Paused until all caches are filled; freed by the hub.
 struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (*work)(void *arg, const char *key),
 				  void *arg);

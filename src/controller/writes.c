@@ -118,7 +118,9 @@ static void on_done(void *arg, int rc, int http_status, struct fl_arena *a, stru
 	struct fl_writes *w = one->w;
 	one->call = NULL;
 	judge(one, rc, http_status, body, err);
+	*fl_hub_answered(w->hub) = w->queue;
 	into_cache(one, rc, body);
+	*fl_hub_answered(w->hub) = NULL;
 	if (one->done)
 		one->done(one->arg, rc, body, err);
 	*one->link = one->next;

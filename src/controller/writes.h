@@ -40,4 +40,5 @@ void fl_writes_end(struct fl_writes *w);                      // `w` must not be
 
 // For the hub: its list of writes under way, and its end without callbacks.
 struct fl_writes **fl_hub_writes(struct fl_hub *h);
+const struct fl_workqueue **fl_hub_answered(struct fl_hub *h);
 void fl_writes_drop_all(struct fl_writes **list);

@@ -22,7 +22,8 @@ struct fl_endpoints_controller {
 	struct fl_hub *hub;
 	struct fl_workqueue *queue;
 	struct fl_index pods, services, slices;
-	struct fl_map seen; // key -> newest trigger time that a reconcile has taken in, itself
+	struct fl_arena scratch; // of the reconcile that runs
+	struct fl_map seen;      // key -> newest trigger time that a reconcile has taken in, itself
 };
 
 static void enqueue(struct fl_endpoints_controller *c, const char *ns, const char *name)
@@ -127,7 +128,7 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 		struct fl_pair pair = {FL_LABEL_SERVICE_NAME, is};
 		fl_index_put(&c->slices, o->ns, o->name, &pair, 1);
 	}
-	if (is)
+	if (is && !fl_hub_own_answer(c->hub, c->queue))
 		enqueue(c, o->ns, is);
 	if (was && !fl_streq(was, is))
 		enqueue(c, o->ns, was);
@@ -137,6 +138,8 @@ static void on_endpoints(void *arg, const struct fl_object *old, const struct fl
 {
 	struct fl_endpoints_controller *c = arg;
 	const struct fl_object *o = now ? now : old;
+	if (fl_hub_own_answer(c->hub, c->queue))
+		return;
 	if (fl_hub_find(c->hub, FL_HUB_SERVICES, o->ns, o->name) ||
 	    fl_streq(fl_meta_label(fl_hub_tree(c->hub, o), FL_LABEL_ENDPOINTS_MANAGED_BY), FL_ENDPOINTS_MANAGER))
 		enqueue(c, o->ns, o->name);
@@ -296,11 +299,11 @@ static void write_all(struct gather *g, struct fl_writes *w, const char *key, co
 static void reconcile(void *arg, const char *key)
 {
 	struct fl_endpoints_controller *c = arg;
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char ns[FL_KEY_LEN];
 	const char *name;
 	fl_key_split(key, ns, &name);
-	struct gather g = {.c = c, .a = &a, .ns = ns};
+	fl_arena_reset(&c->scratch);
+	struct gather g = {.c = c, .a = &c->scratch, .ns = ns};
 	struct fl_writes *w = fl_writes_begin(c->hub, c->queue, key);
 	const struct fl_object *service = fl_hub_find(c->hub, FL_HUB_SERVICES, ns, name);
 	if (service)
@@ -334,6 +337,7 @@ void fl_endpoints_controller_free(struct fl_endpoints_controller **cp)
 	fl_index_deinit(&c->pods);
 	fl_index_deinit(&c->services);
 	fl_index_deinit(&c->slices);
+	fl_arena_deinit(&c->scratch);
 	fl_map_deinit(&c->seen);
 	free(c);
 }

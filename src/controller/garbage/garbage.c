@@ -10,7 +10,6 @@
 #include "controller/garbage/garbage.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -51,8 +50,15 @@ struct fl_garbage {
 
 static const char *key_of(char buf[static NAME_LEN], const struct fl_gvr *gvr, const char *ns, const char *name)
 {
-	char object[FL_KEY_LEN];
-	snprintf(buf, NAME_LEN, "%s.%s|%s", gvr->plural, gvr->group, fl_key_format(object, ns, name));
+	size_t n = strlen(gvr->plural), n_group = strlen(gvr->group);
+	if (n + n_group + 2 > NAME_LEN - FL_KEY_LEN) // no server has such names
+		n = n_group = 0;
+	memcpy(buf, gvr->plural, n);
+	buf[n++] = '.';
+	memcpy(buf + n, gvr->group, n_group);
+	n += n_group;
+	buf[n++] = '|';
+	fl_key_format(buf + n, ns, name);
 	return buf;
 }
 
