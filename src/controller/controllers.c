@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/controllers.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <uv.h>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/notify.h"
+#include "base/rand.h"
 #include "controller/deployment/deployment.h"
 #include "controller/endpoints/endpoints.h"
 #include "controller/garbage/garbage.h"
 #include "controller/hub.h"
+#include "controller/leader.h"
 #include "controller/mirror/mirror.h"
 #include "controller/namespace/namespace.h"
 #include "controller/node/node.h"
@@ -18,10 +26,15 @@
 #include "controller/scheduler/scheduler.h"
 #include "controller/serviceaccount/serviceaccount.h"
 
+#define LEASE_S 15
+
 struct role {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
+	int lock; // on the kubeconfig; -1: none
+	bool lost;
 	struct fl_client *client;
+	struct fl_leader *leader;
 	struct fl_hub *hub;
 	struct fl_discovery *discovery;
 	struct fl_endpoints_controller *endpoints;
@@ -46,6 +59,41 @@ static void on_synced(void *arg)
 	fl_notify_ready();
 }
 
+// The same for each process that runs alone with this kubeconfig on this machine, so that one that is started again
+// needs not wait for its own Lease to run out; another for a second one beside it. The kernel drops the lock with the
+// process.
+static char *make_identity(struct role *r, const char *kubeconfig)
+{
+	static const uint8_t key[16] = {0};
+	char host[256] = "", uuid[FL_UUID_STRLEN];
+	size_t n = sizeof(host);
+	uv_os_gethostname(host, &n);
+	AUTO_FREE char *path = kubeconfig ? realpath(kubeconfig, NULL) : NULL, *machine = NULL;
+	r->lock = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) < 0) {
+		fl_uuid4(uuid);
+		return fl_asprintf("%s_%s", host, uuid);
+	}
+	if (fl_file_read("/etc/machine-id", &machine, NULL, NULL) < 0)
+		machine = fl_strdup("");
+	AUTO_FREE char *all = fl_asprintf("%s:%s", machine, path);
+	return fl_asprintf("%s_%016llx", host, (unsigned long long)fl_siphash13(key, all, strlen(all)));
+}
+
+static void on_leading(void *arg)
+{
+	struct role *r = arg;
+	fl_hub_lead(r->hub);
+}
+
+static void on_lost(void *arg)
+{
+	struct role *r = arg;
+	r->lost = true;
+	fl_hub_stand_down(r->hub);
+	uv_stop(&r->loop);
+}
+
 static int start(struct role *r, const struct fl_controllers_opts *opts, struct fl_err *err)
 {
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
@@ -67,11 +115,26 @@ static int start(struct role *r, const struct fl_controllers_opts *opts, struct 
 	r->garbage = fl_garbage_new(r->hub, r->discovery);
 	r->nodes = fl_node_controller_new(r->hub);
 	fl_hub_on_synced(r->hub, on_synced, r);
-	return fl_hub_start(r->hub, err);
+	rc = fl_hub_start(r->hub, err);
+	if (rc < 0)
+		return rc;
+	AUTO_FREE char *identity = make_identity(r, opts->kubeconfig);
+	struct fl_leader_opts leader = {
+	    .ns = "kube-system",
+	    .name = "fairlead-controllers",
+	    .identity = identity,
+	    .duration_s = opts->lease_s ? opts->lease_s : LEASE_S,
+	    .on_leading = on_leading,
+	    .on_lost = on_lost,
+	    .arg = r,
+	};
+	r->leader = fl_leader_new(r->client, &leader);
+	return 0;
 }
 
 static void stop(struct role *r)
 {
+	fl_leader_free(&r->leader);
 	fl_garbage_free(&r->garbage);
 	fl_hub_free(&r->hub);
 	fl_node_controller_free(&r->nodes);
@@ -92,7 +155,7 @@ static void stop(struct role *r)
 
 int fl_controllers_run(const struct fl_controllers_opts *opts, struct fl_err *err)
 {
-	struct role r = {0};
+	struct role r = {.lock = -1};
 	uv_loop_init(&r.loop);
 	uv_signal_init(&r.loop, &r.term);
 	uv_signal_init(&r.loop, &r.interrupt);
@@ -102,5 +165,9 @@ int fl_controllers_run(const struct fl_controllers_opts *opts, struct fl_err *er
 	if (rc == 0)
 		uv_run(&r.loop, UV_RUN_DEFAULT);
 	stop(&r);
+	fl_close_fd(&r.lock);
+	if (rc == 0 && r.lost)
+		return fl_err_set(err, -ECANCELED,
+				  "the Lease kube-system/fairlead-controllers could not be renewed in time");
 	return rc;
 }

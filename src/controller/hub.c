@@ -47,6 +47,7 @@ struct fl_hub {
 	struct fl_writes *writes; // under way
 	const struct fl_workqueue *answered;
 	unsigned unsynced;
+	bool leading;
 };
 
 static const struct {
@@ -102,6 +103,29 @@ const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o)
 	return h->told.trees[i];
 }
 
+static void run_queues(struct fl_hub *h)
+{
+	if (h->unsynced || !h->leading)
+		return;
+	for (size_t i = 0; i < h->queues.n; i++)
+		if (!h->queues.v[i].held)
+			fl_workqueue_pause(h->queues.v[i].q, false);
+}
+
+void fl_hub_lead(struct fl_hub *h)
+{
+	h->leading = true;
+	run_queues(h);
+}
+
+void fl_hub_stand_down(struct fl_hub *h)
+{
+	h->leading = false;
+	for (size_t i = 0; i < h->queues.n; i++)
+		fl_workqueue_pause(h->queues.v[i].q, true);
+	fl_writes_drop_all(&h->writes);
+}
+
 static void on_synced(void *arg)
 {
 	struct fl_hub *h = ((struct feed *)arg)->hub;
@@ -109,9 +133,7 @@ static void on_synced(void *arg)
 		return;
 	for (size_t i = 0; i < h->on_synced.n; i++)
 		h->on_synced.v[i].fn(h->on_synced.v[i].arg);
-	for (size_t i = 0; i < h->queues.n; i++)
-		if (!h->queues.v[i].held)
-			fl_workqueue_pause(h->queues.v[i].q, false);
+	run_queues(h);
 }
 
 int fl_hub_start(struct fl_hub *h, struct fl_err *err)
@@ -167,18 +189,29 @@ struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (
 				  void *arg)
 {
 	struct fl_workqueue *q = fl_workqueue_new(fl_client_loop(h->c), concurrency, work, arg);
-	fl_workqueue_pause(q, h->unsynced > 0);
+	fl_workqueue_pause(q, h->unsynced > 0 || !h->leading);
 	struct queue entry = {q, false};
 	fl_vec_push(&h->queues, entry);
 	return q;
 }
 
-void fl_hub_hold(struct fl_hub *h, struct fl_workqueue *queue)
+static void set_held(struct fl_hub *h, const struct fl_workqueue *queue, bool held)
 {
 	for (size_t i = 0; i < h->queues.n; i++)
 		if (h->queues.v[i].q == queue)
-			h->queues.v[i].held = true;
+			h->queues.v[i].held = held;
+}
+
+void fl_hub_hold(struct fl_hub *h, struct fl_workqueue *queue)
+{
+	set_held(h, queue, true);
 	fl_workqueue_pause(queue, true);
+}
+
+void fl_hub_release(struct fl_hub *h, struct fl_workqueue *queue)
+{
+	set_held(h, queue, false);
+	run_queues(h);
 }
 
 struct fl_client *fl_hub_client(const struct fl_hub *h)

@@ -41,12 +41,16 @@ const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o); 
 // For a listener: the change is the answer to a write of that queue's own reconcile, which knows what it wrote.
 bool fl_hub_own_answer(const struct fl_hub *h, const struct fl_workqueue *queue);
 void fl_hub_on_synced(struct fl_hub *h, void (*fn)(void *arg), void *arg); // before the queues begin
-// Paused until all caches are filled; freed by the hub.
+// Paused until all caches are filled and fl_hub_lead was called; freed by the hub.
 struct fl_workqueue *fl_hub_queue(struct fl_hub *h, unsigned concurrency, void (*work)(void *arg, const char *key),
 				  void *arg);
 
-// Such a queue stays paused beyond that: its owner lets it run.
+// Such a queue stays paused beyond that, until its owner releases it.
 void fl_hub_hold(struct fl_hub *h, struct fl_workqueue *queue);
+void fl_hub_release(struct fl_hub *h, struct fl_workqueue *queue);
+// This process is the one that acts: before it, all queues stay paused and caches are only kept.
+void fl_hub_lead(struct fl_hub *h);
+void fl_hub_stand_down(struct fl_hub *h); // at once and for good: writes under way are dropped
 
 struct fl_client *fl_hub_client(const struct fl_hub *h);
 uv_loop_t *fl_hub_loop(const struct fl_hub *h);

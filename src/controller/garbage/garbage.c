@@ -455,7 +455,7 @@ static void begin_if_ready(struct fl_garbage *g)
 		if (g->feeds.v[i]->own && !g->feeds.v[i]->synced)
 			return;
 	g->ready = true;
-	fl_workqueue_pause(g->queue, false);
+	fl_hub_release(g->hub, g->queue);
 }
 
 static void on_own_synced(void *arg)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Most Endpoints are written by the endpoints controller for Services with a selector: they are never queued here,
-// unless mirrored slices of their name are left from before.
+// unless mirrored slices of their name are left from before. Until all caches are filled it is the Services and the
+// mirrored slices that name what has to be looked at.
 //
 //   Endpoints --.
 //   Services ---+--> key --> is it mirrored? --> plan --> EndpointSlices
@@ -20,6 +21,7 @@ struct fl_mirror_controller {
 	struct fl_workqueue *queue;
 	struct fl_recorder *recorder;
 	struct fl_index slices; // mirrored ones by the Service's name
+	struct fl_map left;     // keys of Services that leave their endpoints to others: those without a selector
 };
 
 static void enqueue(struct fl_mirror_controller *c, const char *ns, const char *name)
@@ -41,23 +43,33 @@ static bool has_slices(const struct fl_mirror_controller *c, const char *ns, con
 	return found;
 }
 
-// The Service of that name leaves its endpoints to others.
 static bool is_left_to_others(const struct fl_mirror_controller *c, const char *ns, const char *name)
 {
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	const struct fl_object *o = fl_hub_find(c->hub, FL_HUB_SERVICES, ns, name);
-	return o && !fl_json_count(fl_json_path(fl_object_tree(o, &a), "spec", "selector", NULL));
+	char key[FL_KEY_LEN];
+	return fl_map_get(&c->left, fl_key_format(key, ns, name)) != NULL;
 }
 
-static void look_at(struct fl_mirror_controller *c, const struct fl_object *o)
+static void on_endpoints(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
+	struct fl_mirror_controller *c = arg;
+	const struct fl_object *o = now ? now : old;
 	if (fl_hub_synced(c->hub) && (has_slices(c, o->ns, o->name) || is_left_to_others(c, o->ns, o->name)))
 		enqueue(c, o->ns, o->name);
 }
 
-static void on_endpoints_or_service(void *arg, const struct fl_object *old, const struct fl_object *now)
+static void on_service(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
-	look_at(arg, now ? now : old);
+	struct fl_mirror_controller *c = arg;
+	char key[FL_KEY_LEN];
+	fl_key_of(key, now ? now : old);
+	bool was = fl_map_get(&c->left, key) != NULL;
+	bool is = now && !fl_json_count(fl_json_path(fl_hub_tree(c->hub, now), "spec", "selector", NULL));
+	if (is)
+		fl_map_set(&c->left, key, c);
+	else
+		fl_map_del(&c->left, key);
+	if (was != is)
+		fl_workqueue_add(c->queue, key);
 }
 
 static const char *mirrors(struct fl_mirror_controller *c, const struct fl_object *o)
@@ -81,18 +93,6 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 	}
 	if (was && !fl_streq(was, is))
 		enqueue(c, o->ns, was);
-}
-
-static bool look_at_each(void *arg, const struct fl_object *o)
-{
-	look_at(arg, o);
-	return true;
-}
-
-static void on_synced(void *arg)
-{
-	struct fl_mirror_controller *c = arg;
-	fl_informer_each(fl_hub_informer(c->hub, FL_HUB_ENDPOINTS), NULL, look_at_each, c);
 }
 
 struct gather {
@@ -184,10 +184,9 @@ struct fl_mirror_controller *fl_mirror_controller_new(struct fl_hub *h)
 	c->hub = h;
 	c->queue = fl_hub_queue(h, CONCURRENCY, reconcile, c);
 	c->recorder = fl_recorder_new(fl_hub_client(h), "endpoint-slice-mirroring-controller", NULL);
-	fl_hub_listen(h, FL_HUB_ENDPOINTS, on_endpoints_or_service, c);
-	fl_hub_listen(h, FL_HUB_SERVICES, on_endpoints_or_service, c);
+	fl_hub_listen(h, FL_HUB_ENDPOINTS, on_endpoints, c);
+	fl_hub_listen(h, FL_HUB_SERVICES, on_service, c);
 	fl_hub_listen(h, FL_HUB_ENDPOINTSLICES, on_slice, c);
-	fl_hub_on_synced(h, on_synced, c);
 	return c;
 }
 
@@ -198,5 +197,6 @@ void fl_mirror_controller_free(struct fl_mirror_controller **cp)
 		return;
 	fl_recorder_free(&c->recorder);
 	fl_index_deinit(&c->slices);
+	fl_map_deinit(&c->left);
 	free(c);
 }

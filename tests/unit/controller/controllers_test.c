@@ -26,9 +26,10 @@ static pid_t apiserver, controllers;
 static uv_loop_t loop;
 static uv_timer_t watchdog, heartbeat;
 static struct fl_client *client;
-static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *namespaces, *nodes, *accounts, *maps, *rcs;
+static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *namespaces, *nodes, *accounts, *leases,
+    *maps, *rcs;
 static bool node_works = true;
-static unsigned next_ip = 1;
+static unsigned next_ip = 1, lease_s;
 
 static void watchdog_barks(uv_timer_t *t)
 {
@@ -128,7 +129,7 @@ static int run_controllers(void)
 {
 	struct fl_err err = {0};
 	fl_log_init("controllers", FL_LOG_INFO);
-	int rc = fl_controllers_run(&(struct fl_controllers_opts){.kubeconfig = kubeconfig}, &err);
+	int rc = fl_controllers_run(&(struct fl_controllers_opts){.kubeconfig = kubeconfig, .lease_s = lease_s}, &err);
 	if (rc < 0)
 		fprintf(stderr, "controllers: %s\n", err.text);
 	return rc < 0;
@@ -500,6 +501,52 @@ static void empties_a_namespace(void **state)
 	wait_for(!how_many(pods, "team") && !how_many(sets, "team") && !how_many(deployments, "team"));
 }
 
+static const struct fl_json *lease(struct fl_arena *a)
+{
+	const struct fl_object *o = fl_informer_find(leases, "kube-system", "fairlead-controllers");
+	return o ? fl_json_get(fl_object_tree(o, a), "spec") : NULL;
+}
+
+static bool leads(const char *holder, int64_t transitions)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *l = lease(&a);
+	return (!holder || fl_streq(fl_json_str(l, "holderIdentity"), holder)) &&
+	       fl_json_int(l, "leaseTransitions", 0) == transitions;
+}
+
+// The first leads. It is halted, and the second takes over; the first wakes, finds that out and ends. It comes again,
+// as a candidate, and takes over when the second is killed.
+static void one_of_two_acts(void **state)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	int status;
+	assert_int_equal(fl_json_int(lease(&a), "leaseTransitions", -1), 0); // its own restarts changed no holder
+	AUTO_FREE char *first = fl_strdup(fl_json_str_or(lease(&a), "holderIdentity", ""));
+	end_process(controllers, SIGTERM, true);
+	lease_s = 4;
+	controllers = spawn(run_controllers);
+	wait_for(fl_json_int(lease(&a), "leaseDurationSeconds", 0) == 4);
+	assert_true(leads(first, 0));
+	pid_t second = spawn(run_controllers);
+	create_deployment("default", "twin", 1);
+	wait_for(rolled_out("default", "twin", 1));
+	kill(controllers, SIGSTOP);
+	wait_for(leads(NULL, 1));
+	assert_false(leads(first, 1));
+	patch(&fl_gvr_deployments, "default", "twin", "{spec: {replicas: 2}}");
+	wait_for(rolled_out("default", "twin", 2));
+	kill(controllers, SIGCONT);
+	assert_int_equal(waitpid(controllers, &status, 0), controllers);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	assert_false(leads(first, 1));
+	controllers = spawn(run_controllers);
+	end_process(second, SIGKILL, false);
+	patch(&fl_gvr_deployments, "default", "twin", "{spec: {replicas: 3}}");
+	wait_for(leads(first, 2));
+	wait_for(rolled_out("default", "twin", 3));
+}
+
 static int start(void **state)
 {
 	assert_non_null(mkdtemp(folder));
@@ -531,14 +578,15 @@ static int start(void **state)
 	nodes = watch(&fl_gvr_nodes, NULL);
 	accounts = watch(&fl_gvr_serviceaccounts, NULL);
 	maps = watch(&fl_gvr_configmaps, NULL);
+	leases = watch(&fl_gvr_leases, NULL);
 	rcs = watch(&fl_gvr_replicationcontrollers, NULL);
 	return 0;
 }
 
 static int stop(void **state)
 {
-	struct fl_informer **all[] = {&pods,       &deployments, &sets,     &slices, &endpoints,
-				      &namespaces, &nodes,       &accounts, &maps,   &rcs};
+	struct fl_informer **all[] = {&pods,  &deployments, &sets,   &slices, &endpoints, &namespaces,
+				      &nodes, &accounts,    &leases, &maps,   &rcs};
 	for (size_t i = 0; i < FL_COUNT(all); i++)
 		fl_informer_stop(all[i]);
 	fl_client_free(&client);
@@ -566,6 +614,7 @@ int main(void)
 	    cmocka_unit_test(replicates),
 	    cmocka_unit_test(mirrors_endpoints_made_by_hand),
 	    cmocka_unit_test(empties_a_namespace),
+	    cmocka_unit_test(one_of_two_acts),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
