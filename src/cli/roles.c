@@ -37,8 +37,10 @@ static int run_role(int argc, char **argv, uint64_t capabilities,
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (fcntl(FL_SUPERVISOR_LOCK_FD, F_SETFD, FD_CLOEXEC) < 0) // the role's, not its children's
 			return 1;
-		if (getppid() != atoi(supervisor))
-			return 1; // it ended before the line above
+		if (getppid() != atoi(supervisor)) { // it ended before the line above
+			fl_options_deinit(&o);
+			return 1;
+		}
 	}
 	int rc = fl_cli_enter_netns(o.netns, &err);
 	if (rc == 0)

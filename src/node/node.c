@@ -282,7 +282,7 @@ static void tell_firewall(struct node *n, const char *problem)
 	    fl_object_new(fl_resource_intern("", "nodes"), "", n->o->node_name, n->o->node_name, b.data, b.len, -1, 0);
 
 	if (problem)
-		fl_recorder_event(n->recorder, about, "Warning", "HostFirewallBlocksPods", "%s", problem);
+		fl_recorder_event(n->recorder, about, "Warning", "HostFirewallBlocksPods", "%.1000s", problem);
 	else
 		fl_recorder_event(n->recorder, about, "Normal", "HostFirewallOpen", "nothing blocks pods any more");
 	fl_object_put(&about);

@@ -96,7 +96,10 @@ no_process() { [[ -z $(processes_of one) ]]; }
 	kill -KILL "$pid"
 	"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
 	wait_for 10 no_process
+	touch "$WORLD_DIR/one/up.options.tmp.4711" # as a write that is killed leaves it
 	diff "$BATS_TEST_TMPDIR/before" <(node_facts one)
 	node_up one
 	kc one rollout status deployment/webui --timeout=60s
+	node_reset one
+	[[ -z $(find "$WORLD_DIR/one" -name "*.tmp.*") ]]
 }

@@ -12,19 +12,20 @@
 #include "node/firewall/legacy.h"
 #include "node/firewall/mend.h"
 
-#define TRIES       5    // while others change the rules under our hands
-#define MOST_WRITES 12   // of one look: three hooks of four tables
-#define LEGACY_MS   3000 // iptables-legacy has no sign of change, and asking it costs a process
+#define TRIES       5     // while others change the rules under our hands
+#define MOST_WRITES 12    // of one look: three hooks of four tables
+#define FULL_MS     15000 // a table that goes with its owner is no change of the generation
+#define LEGACY_MS   3000  // iptables-legacy has no sign of change, and asking it costs a process
 
 struct fl_firewall {
 	struct fw_host h;
 	char *dir;
 	struct fl_netlink *nl;
-	uint32_t generation; // of the ruleset that was looked at; 0: none
-	uint64_t legacy_ms;
-	char *blocked; // by the rules of that generation
-	char *problem; // that, and what sysctls block
-	char *failure; // of the look itself, told once
+	uint32_t generation;         // of the ruleset that was looked at; 0: none
+	uint64_t legacy_ms, full_ms; // when to look again without a sign
+	char *blocked;               // by the rules of that generation
+	char *problem;               // that, and what sysctls block
+	char *failure;               // of the look itself, told once
 	unsigned serial;
 };
 
@@ -193,12 +194,15 @@ void fl_firewall_look(struct fl_firewall *f)
 {
 	AUTO(fl_buf_deinit) struct fl_buf problems = {0};
 	uint32_t generation = 0;
-	bool same = f->generation && fw_generation(f->nl, &generation, NULL) == 0 && generation == f->generation;
+	bool same = f->generation && fl_mono_ms() < f->full_ms && fw_generation(f->nl, &generation, NULL) == 0 &&
+		    generation == f->generation;
 
 	if (fl_mono_ms() >= f->legacy_ms)
 		look_legacy(f);
-	if (!same)
+	if (!same) {
+		f->full_ms = fl_mono_ms() + FULL_MS;
 		look_nft(f);
+	}
 	if (f->blocked)
 		fl_buf_puts(&problems, f->blocked);
 	add_sysctls(f, &problems);

@@ -324,6 +324,41 @@ static void advice_helps(void **state)
 	fl_firewall_free(&f);
 }
 
+// firewalld from 2.1 on owns its table: only its own process may change it, so its own command is the remedy.
+static void an_owned_table_is_told(void **state)
+{
+	struct fw_host h = host();
+	struct fl_firewall *f = NULL;
+	unsigned serial;
+
+	if (!own_netns())
+		skip(); // needs root
+	FILE *nft = popen("nft -i >/dev/null", "we");
+	assert_non_null(nft);
+	fputs("add table inet firewalld { flags owner; }\n"
+	      "add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; policy accept; }\n"
+	      "add rule inet firewalld filter_FORWARD reject with icmpx admin-prohibited\n",
+	      nft);
+	fflush(nft);
+	assert_int_equal(
+	    system("for i in $(seq 500); do nft list table inet firewalld | grep -q reject && exit 0; sleep 0.01; "
+		   "done; exit 1"),
+	    0);
+	assert_int_equal(fl_firewall_new(&h, dir, &f, NULL), 0);
+	fl_firewall_look(f);
+	const char *problem = fl_firewall_problem(f, &serial);
+	assert_non_null(problem);
+	assert_non_null(strstr(problem, "blocked by rule 1 (handle 2) of chain filter_FORWARD in nftables table inet "
+					"firewalld; let it through with `firewall-cmd --permanent --zone=trusted "
+					"--add-source=10.244.0.0/16 --add-source=fd00:10:244::/56 && firewall-cmd "
+					"--reload`"));
+	pclose(nft); // and its table goes with it, which counts as no change
+	assert_int_equal(system("nft add table inet other"), 0); // but this does
+	fl_firewall_look(f);
+	assert_null(fl_firewall_problem(f, &serial));
+	fl_firewall_free(&f);
+}
+
 static void legacy_listing_is_read(void **state)
 {
 	static const char drop_all[] = "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n"
@@ -350,9 +385,10 @@ int main(void)
 	struct CMUnitTest tests[64] = {
 	    cmocka_unit_test(reload_and_change_of_mind),
 	    cmocka_unit_test(advice_helps),
+	    cmocka_unit_test(an_owned_table_is_told),
 	    cmocka_unit_test(legacy_listing_is_read),
 	};
-	size_t n = 3;
+	size_t n = 4;
 	DIR *d = opendir(FOLDER);
 
 	if (!d || !mkdtemp(dir)) {
@@ -366,7 +402,7 @@ int main(void)
 							 .initial_state = fl_asprintf(FOLDER "/%s", e->d_name)};
 	closedir(d);
 	int failed = _cmocka_run_group_tests("firewall", tests, n, NULL, NULL);
-	for (size_t i = 3; i < n; i++) {
+	for (size_t i = 4; i < n; i++) {
 		free((char *)tests[i].name);
 		free(tests[i].initial_state);
 	}

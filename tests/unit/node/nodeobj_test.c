@@ -80,11 +80,30 @@ static void facts_of_this_host(void **state)
 	assert_true(*f.kernel && *f.os_image);
 }
 
+// The condition is there while something is blocked, and gone after: it is ours, so an old one is not kept.
+static void a_blocking_firewall_is_told(void **state)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_node_opts o = options();
+	struct fl_node_facts f = facts;
+
+	f.firewall = "pod to pod blocked";
+	struct fl_json *s = fl_node_status(&a, &o, &f, 10250, NULL, 9000000000);
+	const struct fl_json *c = fl_json_index(fl_json_get(s, "conditions"), 3);
+	assert_string_equal(fl_json_str(c, "type"), "HostFirewallBlocksPods");
+	assert_string_equal(fl_json_str(c, "status"), "True");
+	assert_string_equal(fl_json_str(c, "message"), "pod to pod blocked");
+	s = fl_node_status(&a, &o, &facts, 10250, s, 9000000000);
+	assert_int_equal(fl_json_count(fl_json_get(s, "conditions")), 4);
+	assert_null(strstr(text_of(&a, s), "HostFirewall"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(object),
 	    cmocka_unit_test(status_keeps_what_is_not_ours),
+	    cmocka_unit_test(a_blocking_firewall_is_told),
 	    cmocka_unit_test(facts_of_this_host),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
