@@ -3,6 +3,7 @@
 // (registry/rest BeforeCreate, BeforeUpdate and each kind's strategy), driven by the kind's document and hooks.
 #include "api/kind.h"
 
+#include "base/mem.h"
 #include "base/str.h"
 
 static bool is_main(const char *subresource)
@@ -71,12 +72,66 @@ static bool reported(const struct fl_causes *c, const char *field)
 	return false;
 }
 
+static bool is_cut(const char *s, uint32_t len)
+{
+	return s && memchr(s, '\0', len);
+}
+
+// What is data, or written for people, may hold any character, as in Kubernetes. managedFields are our own
+// book-keeping.
+static bool is_free_text(const struct fl_json *root, const struct fl_json *parent, const struct fl_json *member)
+{
+	static const char *const of_root[] = {"data", "message", "note", "status"};
+
+	if (fl_streq(parent->key, "metadata"))
+		return fl_streq(member->key, "annotations") || fl_streq(member->key, "managedFields");
+	for (unsigned i = 0; parent == root && i < FL_COUNT(of_root); i++)
+		if (fl_streq(member->key, of_root[i]))
+			return true;
+	return false;
+}
+
+static bool holds_nul(const struct fl_json *root, const struct fl_json *j, bool free_text)
+{
+	if (j->type == FL_JSON_STRING)
+		return !free_text && is_cut(j->str.s, j->str.len);
+	fl_json_each (child, j)
+		if (is_cut(child->key, child->key_len) ||
+		    holds_nul(root, child, free_text || is_free_text(root, j, child)))
+			return true;
+	return false;
+}
+
+static void name_nuls(struct fl_causes *c, const struct fl_json *root, const struct fl_json *j, const char *path,
+		      bool free_text)
+{
+	static const char why[] = "must not contain the character U+0000";
+	unsigned i = 0;
+
+	if (j->type == FL_JSON_STRING && !free_text && is_cut(j->str.s, j->str.len))
+		fl_cause_add(c, FL_CAUSE_INVALID, path, j, why);
+	fl_json_each (child, j) {
+		const char *here = !child->key ? fl_arena_printf(c->arena, "%s[%u]", path, i)
+				   : *path     ? fl_arena_printf(c->arena, "%s.%s", path, child->key)
+					       : child->key;
+		if (is_cut(child->key, child->key_len))
+			fl_cause_add(c, FL_CAUSE_INVALID, path, fl_json_new_strn(c->arena, child->key, child->key_len),
+				     why);
+		else if (holds_nul(root, child, free_text || is_free_text(root, j, child)))
+			name_nuls(c, root, child, here, free_text || is_free_text(root, j, child));
+		i++;
+	}
+}
+
 void fl_kind_validate(const struct fl_kind *k, struct fl_causes *c, const struct fl_json *obj,
 		      const struct fl_json *old, const char *subresource)
 {
 	const struct fl_schema *schema = fl_kind_schema(k);
 	struct fl_causes constraints = {.arena = c->arena};
 
+	// All rules below read strings up to their first NUL: nothing that hides behind one may be stored.
+	if (holds_nul(obj, obj, false))
+		name_nuls(c, obj, obj, "", false);
 	fl_object_validate_meta(c, k, obj, old);
 	if (k->hooks->validate)
 		k->hooks->validate(c, obj, old, subresource);

@@ -9,15 +9,18 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "apiserver/alloc.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/docs.h"
 #include "apiserver/read.h"
+#include "apiserver/respond.h"
 #include "apiserver/router.h"
 #include "apiserver/server.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/notify.h"
@@ -79,6 +82,17 @@ static bool adopt(void *arg, struct fl_object *o)
 	return true;
 }
 
+// Most systems start a program with 1024 descriptors and let it have many more: one is a client's connection.
+static void raise_fd_limit(void)
+{
+	struct rlimit fds;
+	rlim_t want = 2 * FL_MAX_CONNECTIONS;
+	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur >= want)
+		return;
+	fds.rlim_cur = fds.rlim_max < want ? fds.rlim_max : want;
+	setrlimit(RLIMIT_NOFILE, &fds);
+}
+
 static int open_http(struct run *run, const struct fl_apiserver_opts *o, struct fl_err *err)
 {
 	AUTO_FREE char *cert = NULL, *key = NULL, *ca = NULL, *kubelet_cert = NULL, *kubelet_key = NULL;
@@ -92,8 +106,12 @@ static int open_http(struct run *run, const struct fl_apiserver_opts *o, struct 
 	SSL_CTX *tls;
 	if ((rc = fl_tls_server_ctx(cert, key, ca, false, &tls, err)) < 0)
 		return rc;
-	struct fl_http_server_opts server = {
-	    .tls = tls, .handler = fl_router_handle, .arg = &run->s, .server_name = "apiserver"};
+	struct fl_http_server_opts server = {.tls = tls,
+					     .handler = fl_router_handle,
+					     .arg = &run->s,
+					     .server_name = "apiserver",
+					     .refusal = fl_respond_refusal};
+	raise_fd_limit();
 	rc = fl_http_server_new(&run->loop, &server, &run->s.http, err);
 	SSL_CTX_free(tls);
 	if (rc < 0)

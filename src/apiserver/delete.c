@@ -56,16 +56,11 @@ static bool delete_options(struct fl_request *r, struct fl_json **ret, bool *ret
 		o = fl_json_new(r->a, FL_JSON_OBJECT);
 	const char *grace = fl_request_param(r, "gracePeriodSeconds"),
 		   *policy = fl_request_param(r, "propagationPolicy");
-	unsigned long long n;
-	if (!fl_str_empty(grace)) {
-		bool negative = grace[0] == '-';
-		if (!fl_parse_u64(grace + negative, &n) || n > INT32_MAX) {
-			fl_respond_error(r, 400, "BadRequest",
-					 "gracePeriodSeconds: strconv.ParseInt: parsing \"%s\": invalid syntax", grace);
-			return false;
-		}
-		fl_json_set_int(r->a, o, "gracePeriodSeconds", negative ? -(int64_t)n : (int64_t)n);
-	}
+	int64_t n = 0;
+	if (!fl_request_int(r, "gracePeriodSeconds", &n))
+		return false;
+	if (!fl_str_empty(grace))
+		fl_json_set_int(r->a, o, "gracePeriodSeconds", n);
 	if (!fl_str_empty(policy))
 		fl_json_set_str(r->a, o, "propagationPolicy", policy);
 	if (fl_request_param(r, "orphanDependents"))
@@ -263,17 +258,13 @@ void fl_delete_collection(struct fl_request *r)
 	struct fl_json *options;
 	bool dry_run;
 	struct fl_filter filter;
-	unsigned long long limit = 0;
-	const char *limit_text = fl_request_param(r, "limit");
-	if (!delete_options(r, &options, &dry_run) || !fl_filter_parse(r, r->a, &filter))
+	int64_t limit = 0;
+	if (!delete_options(r, &options, &dry_run) || !fl_request_int(r, "limit", &limit) ||
+	    !fl_filter_parse(r, r->a, &filter))
 		return;
-	if (!fl_str_empty(limit_text) && !fl_parse_u64(limit_text, &limit)) {
-		fl_respond_error(r, 400, "BadRequest", "limit: Invalid value: \"%s\": must be a non-negative integer",
-				 limit_text);
-		return;
-	}
 	struct collection *l = FL_NEW(struct collection);
-	*l = (struct collection){.r = r, .filter = filter, .options = options, .dry_run = dry_run, .limit = limit};
+	*l = (struct collection){
+	    .r = r, .filter = filter, .options = options, .dry_run = dry_run, .limit = limit > 0 ? (size_t)limit : 0};
 	fl_store_list_head(r->s->store, r->kind->resource, r->kind->namespaced ? r->ns : NULL, choose, l);
 	fl_http_on_close(r->http, collection_closed, l);
 	next_portion(l);

@@ -393,16 +393,17 @@ void fl_read_list(struct fl_request *r)
 {
 	struct fl_filter filter;
 	struct where at;
-	unsigned long long limit = 0;
-	const char *limit_text = fl_request_param(r, "limit"), *next = NULL;
-	if (!fl_str_empty(limit_text) && !fl_parse_u64(limit_text, &limit)) {
-		bad_request(r, "limit: must be a non-negative integer: ", limit_text);
+	int64_t limit = 0, ignored;
+	const char *next = NULL;
+	if (!fl_request_int(r, "limit", &limit) || !fl_request_int(r, "timeoutSeconds", &ignored))
 		return;
-	}
+	if (limit < 0) // none, as in Kubernetes
+		limit = 0;
 	if (!fl_filter_parse(r, r->a, &filter) || !choose_where(r, limit != 0, &at))
 		return;
 	warn(r);
-	AUTO(list_deinit) struct list l = {.r = r, .filter = &filter, .now_ns = fl_real_ns(), .limit = limit};
+	AUTO(list_deinit)
+	struct list l = {.r = r, .filter = &filter, .now_ns = fl_real_ns(), .limit = (unsigned long long)limit};
 	const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;
 	if (limit) { // the head tells what follows, so it is written after the items
 		if (!walk(&l, &at, ns))

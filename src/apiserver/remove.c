@@ -89,7 +89,7 @@ static int64_t pod_grace(const struct fl_change *c, const struct fl_json *option
 		return 0;
 	int64_t grace =
 	    fl_json_is(asked, FL_JSON_INT) ? asked->i : fl_json_int(spec, "terminationGracePeriodSeconds", 0);
-	return grace < 0 ? 1 : grace; // negative: as soon as possible, but in good order
+	return grace < 0 ? 1 : fl_clamp_seconds(grace); // negative: as soon as possible, but in good order
 }
 
 enum verdict { DELETE_NOW, STAYS, UNCHANGED };
@@ -109,7 +109,7 @@ static enum verdict remove_namespace(struct fl_change *c, struct fl_json *meta, 
 
 static enum verdict remove_pod(struct fl_change *c, struct fl_json *meta, const struct fl_json *options)
 {
-	int64_t now = fl_real_ns(), had = fl_json_int(meta, "deletionGracePeriodSeconds", 0);
+	int64_t now = fl_real_ns(), had = fl_clamp_seconds(fl_json_int(meta, "deletionGracePeriodSeconds", 0));
 	const struct fl_json *asked = fl_json_get(options, "gracePeriodSeconds");
 	const char *deleted_at = fl_json_str(meta, "deletionTimestamp");
 	int64_t grace, at = now;
@@ -121,7 +121,7 @@ static enum verdict remove_pod(struct fl_change *c, struct fl_json *meta, const 
 		if (fl_time_parse(deleted_at, &at) && at > now)
 			at = now;
 	} else {
-		grace = fl_json_is(asked, FL_JSON_INT) ? asked->i < 0 ? 1 : asked->i : had;
+		grace = fl_json_is(asked, FL_JSON_INT) ? asked->i < 0 ? 1 : fl_clamp_seconds(asked->i) : had;
 		if (grace >= had)
 			return UNCHANGED; // being deleted already, at least as fast
 		at = fl_time_parse(deleted_at, &at) ? at + (grace - had) * 1000000000 : now;

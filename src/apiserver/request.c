@@ -3,8 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <strings.h>
 
+#include "apiserver/respond.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -15,6 +17,24 @@ const char *fl_request_param(const struct fl_request *r, const char *key)
 		if (strcmp(r->params[i].key, key) == 0)
 			return r->params[i].value;
 	return NULL;
+}
+
+bool fl_request_int(struct fl_request *r, const char *key, int64_t *ret)
+{
+	const char *v = fl_request_param(r, key), *why = "invalid syntax";
+	char *end = NULL;
+	if (fl_str_empty(v))
+		return true;
+	errno = 0;
+	long long n = strtoll(v, &end, 10);
+	if (!*end && errno == 0 && !isspace((unsigned char)v[0])) {
+		*ret = n;
+		return true;
+	}
+	if (!*end && errno == ERANGE)
+		why = "value out of range";
+	fl_respond_error(r, 400, "BadRequest", "strconv.ParseInt: parsing \"%s\": %s", v, why);
+	return false;
 }
 
 bool fl_request_flag(const struct fl_request *r, const char *key)

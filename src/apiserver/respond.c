@@ -6,6 +6,7 @@
 
 #include "api/table.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "json/yaml.h"
 
@@ -33,6 +34,44 @@ void fl_respond_status(struct fl_request *r, const struct fl_status *st)
 		fl_respond_tree(r, st->code, tree);
 	else
 		respond_buf(r, st->code, "application/json", &b);
+}
+
+const char *fl_respond_refusal(int status, struct fl_buf *body)
+{
+	char text[160];
+	struct fl_status st = {.code = status, .reason = "BadRequest", .message = text};
+	switch (status) {
+	case 405:
+		st.reason = "MethodNotAllowed";
+		snprintf(text, sizeof(text), "this server is no proxy");
+		break;
+	case 413: // in the words of kube-apiserver
+		st.reason = "RequestEntityTooLarge";
+		snprintf(text, sizeof(text), "Request entity too large: limit is %d", FL_MAX_BODY_BYTES);
+		break;
+	case 414:
+		snprintf(text, sizeof(text), "the URL is too long: limit is %d bytes", FL_MAX_URL_BYTES);
+		break;
+	case 417:
+		snprintf(text, sizeof(text), "the only expectation that can be met is 100-continue");
+		break;
+	case 431:
+		snprintf(text, sizeof(text), "the header fields are too large: limit is %d bytes in %d fields",
+			 FL_MAX_HEADER_BYTES, FL_MAX_HEADERS);
+		break;
+	case 503:
+		st.reason = "ServiceUnavailable";
+		st.retry_after_s = 1;
+		snprintf(text, sizeof(text), "the requests that are on their way fill the memory for them: try again");
+		break;
+	case 505:
+		snprintf(text, sizeof(text), "the protocols are HTTP/1.0, HTTP/1.1 and HTTP/2");
+		break;
+	default:
+		snprintf(text, sizeof(text), "the request is malformed or has more than one meaning");
+	}
+	fl_status_write(body, &st);
+	return "application/json";
 }
 
 void fl_respond_error(struct fl_request *r, int code, const char *reason, const char *fmt, ...)

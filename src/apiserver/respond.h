@@ -4,6 +4,8 @@
 
 #include "apiserver/server.h"
 
+// The Status of a request that the HTTP server refuses by itself. (struct fl_http_server_opts.refusal)
+const char *fl_respond_refusal(int status, struct fl_buf *body);
 void fl_respond_status(struct fl_request *r, const struct fl_status *st);
 // A Status without details from printf-style text, e.g. (400, "BadRequest", ...).
 __attribute__((format(printf, 4, 5))) void fl_respond_error(struct fl_request *r, int code, const char *reason,

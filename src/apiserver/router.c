@@ -124,5 +124,15 @@ void fl_router_handle(struct fl_http_req *http, void *server)
 		fl_respond_status(r, &st);
 		return;
 	}
+	const char *include = fl_request_param(r, "includeObject");
+	if (r->form == FL_FORM_TABLE && !fl_str_empty(include) && strcmp(include, "None") != 0 &&
+	    strcmp(include, "Metadata") != 0 && strcmp(include, "Object") != 0) {
+		fl_respond_error(
+		    r, 400, "BadRequest",
+		    "Unable to convert to Table as requested: includeObject: Invalid value: \"%s\": must be "
+		    "'Metadata', 'Object', 'None', or empty",
+		    include);
+		return;
+	}
 	handle_resource(r);
 }

@@ -77,6 +77,8 @@ struct fl_request {
 
 const char *fl_request_param(const struct fl_request *r, const char *key); // NULL when absent
 // There and neither "false" nor "0": so Kubernetes reads a boolean parameter, an empty one included.
+// A whole number, as Go's strconv reads it. Absent or empty: *ret stays. False: 400 is answered.
+bool fl_request_int(struct fl_request *r, const char *key, int64_t *ret);
 bool fl_request_flag(const struct fl_request *r, const char *key);
 // Indented output: ?pretty=true, or by default to what people read with: curl, wget, browsers.
 bool fl_request_pretty(const struct fl_request *r);

@@ -385,13 +385,11 @@ static bool keep(void *arg, struct fl_object *o)
 	return true;
 }
 
-static uint64_t timeout_ms(const struct fl_request *r)
+static uint64_t timeout_ms(int64_t s)
 {
-	const char *t = fl_request_param(r, "timeoutSeconds");
-	unsigned long long s = 0;
-	if (!t || !fl_parse_u64(t, &s) || s == 0 || s > MAX_TIMEOUT)
+	if (s <= 0 || s > MAX_TIMEOUT)
 		s = 1800 + fl_random_below(1800); // spread, so that watches do not all come back at once
-	return s * 1000;
+	return (uint64_t)s * 1000;
 }
 
 void fl_watch_start(struct fl_request *r)
@@ -399,7 +397,9 @@ void fl_watch_start(struct fl_request *r)
 	bool initial = fl_request_flag(r, "sendInitialEvents");
 	struct fl_filter filter;
 	uint64_t rv, current = fl_store_revision(r->s->store);
-	if (!check_options(r) || !fl_read_revision(r, &rv) || !fl_filter_parse(r, r->a, &filter))
+	int64_t timeout_s = 0, ignored;
+	if (!fl_request_int(r, "timeoutSeconds", &timeout_s) || !fl_request_int(r, "limit", &ignored) ||
+	    !check_options(r) || !fl_read_revision(r, &rv) || !fl_filter_parse(r, r->a, &filter))
 		return;
 	if (initial && rv > current) {
 		fl_read_too_large(r, rv);
@@ -412,7 +412,7 @@ void fl_watch_start(struct fl_request *r)
 			      .bookmarks = fl_request_flag(r, "allowWatchBookmarks"),
 			      .mark_end = initial,
 			      .resume_ms = RESUME_MS,
-			      .deadline_ms = now + timeout_ms(r),
+			      .deadline_ms = now + timeout_ms(timeout_s),
 			      .bookmark_ms = now + BOOKMARK_MS,
 			      .rv = rv ? rv : current};
 	uv_timer_init(r->s->loop, &w->timer);

@@ -163,6 +163,13 @@ bool fl_write_dry_run(struct fl_request *r, const char *options_kind, bool *ret)
 		fl_json_append(list, fl_json_new_str(r->a, v));
 		fl_cause_add(&causes, FL_CAUSE_NOT_SUPPORTED, "dryRun", list, "supported values: \"All\"");
 	}
+	const char *field_validation = fl_request_param(r, "fieldValidation");
+	if (!fl_str_empty(field_validation) && strcmp(options_kind, "DeleteOptions") != 0 &&
+	    strcmp(field_validation, "Ignore") != 0 && strcmp(field_validation, "Strict") != 0 &&
+	    strcmp(field_validation, "Warn") != 0)
+		fl_cause_add(&causes, FL_CAUSE_NOT_SUPPORTED, "fieldValidation",
+			     fl_json_new_str(r->a, field_validation),
+			     "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
 	if (!causes.n)
 		return true;
 	struct fl_status st = fl_status_invalid(r->a, "meta.k8s.io", options_kind, "", &causes);

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "io/tls.h"
 
 struct fl_http_server;
@@ -27,10 +28,11 @@ typedef void (*fl_http_handler)(struct fl_http_req *req, void *arg);
 // Bounds of one server; 0 in any field = the value of base/limits.h.
 struct fl_http_limits {
 	unsigned max_connections;
-	unsigned max_streams;  // concurrent HTTP/2 requests of a connection
-	size_t max_body_bytes; // of one request
-	size_t max_held_bytes; // headers and bodies of all unanswered requests together; 503 beyond it
-	unsigned idle_ms, header_ms, body_ms;
+	unsigned max_streams;    // concurrent HTTP/2 requests of a connection
+	size_t max_body_bytes;   // of one request
+	size_t max_held_bytes;   // headers and bodies of all unanswered requests together; 503 beyond it
+	size_t max_unsent_bytes; // of all answers together; beyond it the connection with most of them is cut
+	unsigned handshake_ms, idle_ms, header_ms, body_ms;
 	unsigned stall_ms;      // a peer takes none of the bytes that wait for it
 	unsigned half_close_ms; // an answer to a peer that has shut its sending side
 };
@@ -40,6 +42,9 @@ struct fl_http_server_opts {
 	fl_http_handler handler;
 	void *arg;
 	const char *server_name; // for log lines: "apiserver", "node"
+	// What a request gets that is refused before the handler sees it (413, 431 ...): appends the body, returns its
+	// media type. NULL: the status and its name as plain text.
+	const char *(*refusal)(int status, struct fl_buf *body);
 	struct fl_http_limits limits;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "io/http_server.h"
 #include "node/logs.h"
@@ -202,7 +203,8 @@ int fl_kubelet_start(const struct fl_kubelet_opts *o, struct fl_kubelet **ret, u
 {
 	AUTO_FREE char *cert = NULL, *key = NULL, *ca = NULL;
 	AUTO_FREE struct fl_kubelet *k = FL_NEW(struct fl_kubelet);
-	struct fl_http_server_opts server = {.handler = handle, .arg = k, .server_name = "node"};
+	struct fl_http_server_opts server = {
+	    .handler = handle, .arg = k, .server_name = "node", .limits = {.max_connections = FL_MAX_NODE_CLIENTS}};
 	struct fl_ip any;
 	int rc = fl_file_read(o->cert_file, &cert, NULL, err);
 

@@ -58,7 +58,7 @@ static int parse_one(const char *key, const char *v, int64_t now_ns, struct fl_l
 	if (strcmp(key, "sinceSeconds") == 0) {
 		if (!number_value(v, &n) || n == 0)
 			return -EINVAL;
-		o->since_ns = now_ns - n * 1000000000;
+		o->since_ns = now_ns - fl_clamp_seconds(n) * 1000000000;
 		return 0;
 	}
 	if (strcmp(key, "sinceTime") == 0)

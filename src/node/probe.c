@@ -2,6 +2,7 @@
 // Probe specifications and verdicts. See probe.h.
 #include "node/probe.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 static const char *const keys[FL_PROBE_USE_COUNT] = {"startupProbe", "livenessProbe", "readinessProbe"};
@@ -33,7 +34,7 @@ bool fl_probe_read(const struct fl_json *container, enum fl_probe_use use, struc
 	    .timeout_s = number(p, "timeoutSeconds", 1, 1),
 	    .success_threshold = number(p, "successThreshold", 1, 1),
 	    .failure_threshold = number(p, "failureThreshold", 3, 1),
-	    .grace_s = fl_json_int(p, "terminationGracePeriodSeconds", -1),
+	    .grace_s = fl_clamp_seconds(fl_json_int(p, "terminationGracePeriodSeconds", -1)),
 	};
 
 	if (!fl_action_read(container, p, &s.action, ret_why))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -64,7 +65,11 @@ static int server_start(struct fl_proxy_health *h, fl_http_handler handler, cons
 			struct server **ret, struct fl_err *err)
 {
 	struct server *s = FL_NEW(struct server);
-	struct fl_http_server_opts opts = {.handler = handler, .arg = s, .server_name = "proxy"};
+	struct fl_http_server_opts opts = {
+	    .handler = handler,
+	    .arg = s,
+	    .server_name = "proxy",
+	    .limits = {.max_connections = FL_MAX_PROBE_CLIENTS, .idle_ms = FL_HEADER_TIMEOUT_MS}};
 
 	s->health = h;
 	s->port = port;

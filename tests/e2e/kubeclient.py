@@ -8,8 +8,8 @@ import ssl
 import tempfile
 
 
-def connect(path):
-    """A function that opens a connection."""
+def endpoint(path):
+    """Host, port and the SSLContext with the client's certificate."""
     text = open(path, encoding="utf-8").read()
     field = lambda name: re.search(rf"{name}: *\"?([^\"\s]+)", text).group(1)
     ctx = ssl.create_default_context(cadata=base64.b64decode(field("certificate-authority-data")).decode())
@@ -18,7 +18,13 @@ def connect(path):
         pem.flush()
         ctx.load_cert_chain(pem.name)
     host, port = re.match(r"https://(.*):(\d+)", field("server")).groups()
-    return lambda timeout=60: http.client.HTTPSConnection(host.strip("[]"), int(port), context=ctx, timeout=timeout)
+    return host.strip("[]"), int(port), ctx
+
+
+def connect(path):
+    """A function that opens a connection."""
+    host, port, ctx = endpoint(path)
+    return lambda timeout=60: http.client.HTTPSConnection(host, port, context=ctx, timeout=timeout)
 
 
 def get(connection, path):

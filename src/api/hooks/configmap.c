@@ -62,7 +62,7 @@ static void validate(struct fl_causes *c, const struct fl_json *obj, const struc
 		total += v->type == FL_JSON_STRING ? decoded_length(v) : 0;
 	}
 	if (total > MAX_BYTES)
-		fl_cause_add(c, FL_CAUSE_TOO_LONG, "", NULL, "may not be more than %d bytes", MAX_BYTES);
+		fl_cause_add(c, FL_CAUSE_TOO_LONG, "[]", NULL, "may not be more than %d bytes", MAX_BYTES);
 	if (old)
 		validate_immutable(c, obj, old);
 }

@@ -157,7 +157,7 @@ int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *
 		if (s < 0)
 			continue;
 		int64_t added = fl_meta_time_ns(fl_json_str(t, "timeAdded"));
-		int64_t at = s && added ? added + s * 1000000000 : 0;
+		int64_t at = s && added ? added + fl_clamp_seconds(s) * 1000000000 : 0;
 		if (first < 0 || at < first)
 			first = at;
 	}

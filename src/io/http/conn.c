@@ -577,6 +577,17 @@ static void learn_peer(struct fl_conn *c)
 		fl_ip_from_sockaddr((struct sockaddr *)&sa, &c->local, &c->local_port);
 }
 
+// With too many connections, the longest idle one of a peer that has not shown who it is, else the longest idle one.
+// One always is: the newest, which is idle too. So strangers push out strangers, and no client that has a certificate.
+static struct fl_conn *who_gives_way(struct fl_http_server *s)
+{
+	struct fl_conn *c;
+	TAILQ_FOREACH(c, &s->idle, idle)
+	if (!c->identity || !c->identity->user)
+		return c;
+	return TAILQ_FIRST(&s->idle);
+}
+
 void fl_conn_accept(struct fl_http_server *s, uv_stream_t *listener)
 {
 	struct fl_conn *c = new_conn(s);
@@ -589,8 +600,7 @@ void fl_conn_accept(struct fl_http_server *s, uv_stream_t *listener)
 		return;
 	}
 	if (s->n_conns > s->opts.limits.max_connections) {
-		// The longest idle one gives way; with none, this one (which is the only idle one) does.
-		struct fl_conn *victim = TAILQ_FIRST(&s->idle);
+		struct fl_conn *victim = who_gives_way(s);
 		fl_conn_kill(victim, false);
 		if (victim == c)
 			return;
@@ -608,7 +618,7 @@ void fl_conn_accept(struct fl_http_server *s, uv_stream_t *listener)
 		fl_conn_kill(c, false);
 		return;
 	}
-	fl_conn_set_deadline(c, s->opts.limits.header_ms);
+	fl_conn_set_deadline(c, s->tls ? s->opts.limits.handshake_ms : s->opts.limits.header_ms);
 	fl_conn_read(c, true);
 }
 

@@ -215,9 +215,10 @@ struct fl_http_server {
 	uint64_t sweep_at_ms, swept_ms, stop_at_ms;
 	void (*stop_done)(void *arg);
 	void *stop_arg;
-	unsigned n_handshakes; // since the heap was last trimmed,
-	uint64_t trim_at_ms;   // which is due then; 0 = not
-	size_t held;
+	unsigned n_handshakes;    // since the heap was last trimmed,
+	uint64_t trim_at_ms;      // which is due then; 0 = not
+	size_t held;              // by unanswered requests
+	size_t unsent;            // queued of all connections
 	struct fl_req_queue pool; // freed requests with their buffers
 	unsigned n_pool;
 	char date[32]; // of second date_s
@@ -231,6 +232,10 @@ struct fl_http_server {
 	char in[64 * 1024];
 };
 
+// Readers have left so many bytes of their answers that no more are made (503) until some are taken; who takes none for
+// FL_HURRY_MS then is cut off.
+bool fl_server_is_full(const struct fl_http_server *s);
+#define FL_HURRY_MS 2000
 void fl_server_arm(struct fl_http_server *s, uint64_t at_ms); // sweep not later than that
 void fl_server_handshake_done(struct fl_http_server *s);
 void fl_server_conn_closed(struct fl_http_server *s);

@@ -23,9 +23,13 @@ struct h1 {
 	struct fl_buf pending;
 	bool fields_done; // what follows are trailers
 	bool in_name, in_value;
-	bool keep_alive;  // the request allows it
-	bool close_after; // its answer
-	bool discard;     // what the peer still sends
+	const char *input, *input_end; // what llhttp reads
+	bool value_cut, was_cut;       // a value goes on beyond this input; and did beyond the one before
+	const char *name_end;          // in this input; NULL = before it
+	bool in_gap, gap_has_lf;       // between name and value; a line ended there
+	bool keep_alive;               // the request allows it
+	bool close_after;              // its answer
+	bool discard;                  // what the peer still sends
 };
 
 static struct h1 *h1_of(const struct fl_conn *c)
@@ -76,6 +80,7 @@ static int on_name(llhttp_t *p, const char *at, size_t n)
 	}
 	size_t start = r->text.len;
 	fl_buf_append(&r->text, at, n);
+	h->name_end = at + n;
 	for (char *q = r->text.data + start; *q; q++)
 		if (*q >= 'A' && *q <= 'Z')
 			*q = (char)(*q + ('a' - 'A'));
@@ -89,10 +94,18 @@ static int on_name_end(llhttp_t *p)
 		return 0;
 	struct fl_field *f = &h->r->fields.v[h->r->fields.n - 1];
 	h->in_name = false;
+	h->in_gap = true;
+	h->gap_has_lf = false;
 	f->name_len = (uint32_t)h->r->text.len - f->name;
 	f->value = (uint32_t)h->r->text.len; // empty, unless a value comes
 	fl_buf_putc(&h->r->text, '\0');
 	return 0;
+}
+
+static bool gap_ends_line(const struct h1 *h, const char *to)
+{
+	const char *from = h->name_end ? h->name_end : h->input;
+	return h->gap_has_lf || memchr(from, '\n', (size_t)(to - from));
 }
 
 static int on_value(llhttp_t *p, const char *at, size_t n)
@@ -103,10 +116,17 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 		return 0;
 	if (!fl_req_count(r, n))
 		return HPE_USER;
+	bool folded = h->in_value ? !h->was_cut || at != h->input : n && gap_ends_line(h, at);
+	if (folded) { // it stands, or goes on, in another line (RFC 9112, 5.2)
+		r->refuse = 400;
+		return HPE_USER;
+	}
 	if (!h->in_value) {
 		h->in_value = true;
+		h->in_gap = false;
 		r->fields.v[r->fields.n - 1].value = (uint32_t)r->text.len;
 	}
+	h->value_cut = at + n == h->input_end;
 	fl_buf_append(&r->text, at, n);
 	return 0;
 }
@@ -206,9 +226,16 @@ static void refuse(struct fl_conn *c, llhttp_errno_t e)
 static void parse(struct fl_conn *c, const char *p, size_t n)
 {
 	struct h1 *h = h1_of(c);
+	h->input = p;
+	h->input_end = p + n;
+	h->was_cut = h->value_cut;
+	h->value_cut = false;
+	h->name_end = NULL;
 	llhttp_errno_t e = llhttp_execute(&h->parser, p, n);
-	if (e == HPE_OK)
+	if (e == HPE_OK) {
+		h->gap_has_lf = h->in_gap && gap_ends_line(h, p + n);
 		return;
+	}
 	if (e != HPE_PAUSED) {
 		refuse(c, e);
 		return;

@@ -367,6 +367,11 @@ static void h2_more(struct fl_http_req *r)
 
 static void h2_abort(struct fl_http_req *r)
 {
+	struct h2 *h = h2_of(r->conn);
+	if (!r->method && !h->shutting) { // within its header block, which no other frame may interrupt
+		h->shutting = true;
+		nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	}
 	nghttp2_submit_rst_stream(h2_of(r->conn)->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
 	fl_req_failed(r);
 	fl_conn_mark_dirty(r->conn);

@@ -61,6 +61,9 @@ static void push(struct fl_http_req *r, struct fl_bytes *b, bool raw)
 	}
 	fl_outq_push(&r->q, b, raw);
 	r->conn->queued += b->len;
+	r->conn->server->unsent += b->len;
+	if (fl_server_is_full(r->conn->server))
+		fl_server_arm(r->conn->server, r->moved_ms + FL_HURRY_MS);
 }
 
 void fl_req_push(struct fl_http_req *r, struct fl_bytes *b, bool raw)
@@ -73,6 +76,7 @@ void fl_req_consume(struct fl_http_req *r, size_t n)
 	struct fl_conn *c = r->conn;
 	fl_outq_consume(&r->q, n);
 	c->queued -= n;
+	c->server->unsent -= n;
 	if (r->epoch != c->epoch) {
 		r->epoch = c->epoch;
 		r->inflight = 0;
@@ -84,6 +88,7 @@ void fl_req_consume(struct fl_http_req *r, size_t n)
 static void drop_output(struct fl_http_req *r)
 {
 	r->conn->queued -= r->q.bytes;
+	r->conn->server->unsent -= r->q.bytes;
 	fl_outq_clear(&r->q);
 }
 
@@ -232,6 +237,18 @@ void fl_req_check(struct fl_http_req *r, int64_t length)
 
 // --- dispatch and end ---
 
+// Of an answered request nobody may ask any more. A client that takes its time to read the answer should cost the
+// answer alone, not what it was made from.
+static void drop_input(struct fl_http_req *r)
+{
+	r->held -= r->body.len;
+	r->conn->server->held -= r->body.len;
+	fl_buf_deinit(&r->body);
+	fl_arena_reset(&r->arena);
+	if (r->arena.total > POOL_ARENA_MAX)
+		fl_arena_deinit(&r->arena);
+}
+
 void fl_req_ready(struct fl_http_req *r)
 {
 	r->complete = true;
@@ -245,10 +262,16 @@ void fl_req_dispatch(struct fl_http_req *r)
 	struct fl_http_server *s = r->conn->server;
 	if (!r->body.data)
 		fl_buf_append(&r->body, "", 0);
+	if (fl_server_is_full(s)) {
+		fl_req_refuse(r, 503);
+		return;
+	}
 	r->is_head = strcmp(r->method, "HEAD") == 0;
 	r->dispatched = true;
 	fl_conn_busy(r->conn, 1);
 	s->opts.handler(r, s->opts.arg);
+	if (r->answered && !r->on_close)
+		drop_input(r);
 }
 
 const char *fl_http_reason(int status)
@@ -331,8 +354,11 @@ const char *fl_http_reason(int status)
 
 void fl_req_refuse(struct fl_http_req *r, int status)
 {
-	char text[96];
-	int n = snprintf(text, sizeof(text), "%d %s\n", status, fl_http_reason(status));
+	AUTO(fl_buf_deinit) struct fl_buf body = {0};
+	const struct fl_http_server_opts *o = &r->conn->server->opts;
+	const char *type = o->refusal ? o->refusal(status, &body) : "text/plain; charset=utf-8";
+	if (!o->refusal)
+		fl_buf_printf(&body, "%d %s\n", status, fl_http_reason(status));
 	r->refuse = (uint16_t)status;
 	r->held -= r->body.len;
 	r->conn->server->held -= r->body.len;
@@ -340,7 +366,7 @@ void fl_req_refuse(struct fl_http_req *r, int status)
 	r->is_head = r->method && strcmp(r->method, "HEAD") == 0;
 	if (status == 503)
 		fl_http_set_header(r, "Retry-After", "1");
-	fl_http_respond(r, status, "text/plain; charset=utf-8", text, (size_t)n);
+	fl_http_respond(r, status, type, body.data, body.len);
 }
 
 static void put_over(struct fl_http_req *r)

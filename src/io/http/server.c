@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -30,6 +31,8 @@ static void fill_limits(struct fl_http_limits *l)
 	    .max_streams = FL_MAX_STREAMS,
 	    .max_body_bytes = FL_MAX_BODY_BYTES,
 	    .max_held_bytes = FL_MAX_HELD_BYTES,
+	    .max_unsent_bytes = FL_MAX_UNSENT_BYTES,
+	    .handshake_ms = FL_HANDSHAKE_MS,
 	    .idle_ms = FL_IDLE_TIMEOUT_MS,
 	    .header_ms = FL_HEADER_TIMEOUT_MS,
 	    .body_ms = FL_BODY_TIMEOUT_MS,
@@ -37,9 +40,16 @@ static void fill_limits(struct fl_http_limits *l)
 	    .half_close_ms = FL_HALF_CLOSE_MS,
 	};
 	l->max_connections = l->max_connections ? l->max_connections : d.max_connections;
+	// A quarter of the file descriptors is for the rest of the process: without one it could not even open its
+	// files.
+	struct rlimit fds;
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && l->max_connections > fds.rlim_cur - fds.rlim_cur / 4)
+		l->max_connections = (unsigned)(fds.rlim_cur - fds.rlim_cur / 4);
 	l->max_streams = l->max_streams ? l->max_streams : d.max_streams;
 	l->max_body_bytes = l->max_body_bytes ? l->max_body_bytes : d.max_body_bytes;
 	l->max_held_bytes = l->max_held_bytes ? l->max_held_bytes : d.max_held_bytes;
+	l->max_unsent_bytes = l->max_unsent_bytes ? l->max_unsent_bytes : d.max_unsent_bytes;
+	l->handshake_ms = l->handshake_ms ? l->handshake_ms : d.handshake_ms;
 	l->idle_ms = l->idle_ms ? l->idle_ms : d.idle_ms;
 	l->header_ms = l->header_ms ? l->header_ms : d.header_ms;
 	l->body_ms = l->body_ms ? l->body_ms : d.body_ms;
@@ -142,9 +152,16 @@ static void on_check(uv_check_t *h)
 
 // --- time-outs ---
 
+bool fl_server_is_full(const struct fl_http_server *s)
+{
+	return s->unsent > s->opts.limits.max_unsent_bytes;
+}
+
 static uint64_t stall_limit(const struct fl_http_server *s)
 {
 	uint64_t limit = s->opts.limits.stall_ms;
+	if (fl_server_is_full(s) && limit > FL_HURRY_MS)
+		limit = FL_HURRY_MS;
 	return s->stopping && limit > STOP_STALL_MS ? STOP_STALL_MS : limit;
 }
 

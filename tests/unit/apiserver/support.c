@@ -8,6 +8,7 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/docs.h"
 #include "apiserver/read.h"
+#include "apiserver/respond.h"
 #include "apiserver/router.h"
 #include "base/mem.h"
 
@@ -84,7 +85,11 @@ static struct fl_http_server *listen_on(struct api *f, fl_http_handler handler, 
 	SSL_CTX *tls = NULL;
 	assert_int_equal(fl_tls_server_ctx(pki.server.cert_pem, pki.server.key_pem, pki.ca.cert_pem, false, &tls, &err),
 			 0);
-	struct fl_http_server_opts server = {.tls = tls, .handler = handler, .arg = arg, .server_name = "test"};
+	struct fl_http_server_opts server = {.tls = tls,
+					     .handler = handler,
+					     .arg = arg,
+					     .server_name = "test",
+					     .refusal = handler == fl_router_handle ? fl_respond_refusal : NULL};
 	assert_int_equal(fl_http_server_new(&f->loop, &server, &ret, &err), 0);
 	SSL_CTX_free(tls);
 	struct fl_ip ip;

@@ -160,6 +160,8 @@ static void wrong_requests_are_refused(void **state)
 	    {"GET /hello HTTP/3.7\r\nHost: a\r\n\r\n", "505"},
 	    {"GET /hello HTTP/1.1\r\nHost : a\r\n\r\n", "400"}, // space before the colon
 	    {"GET /hello HTTP/1.1\r\nHost: a\r\n folded\r\nX: \001\r\n\r\n", "400"},
+	    {"GET /hello HTTP/1.1\r\nHost: a\r\nX: b\r\n folded\r\n\r\n", "400"},
+	    {"GET /hello HTTP/1.1\r\nHost: a\r\nX:\r\n\tfolded\r\n\r\n", "400"},
 	    {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "405"},
 	    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "400"},
 	    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "400"},
@@ -187,6 +189,33 @@ static void wrong_requests_are_refused(void **state)
 		raw_close(&f, &w);
 	}
 	assert_int_equal(f.n_handled, 0);
+}
+
+// A field that goes on in the next line, however the octets come; one that only comes in pieces is none.
+static void folded_fields_are_refused_in_pieces(void **state)
+{
+	static const char *const folded[] = {"GET /hello HTTP/1.1\r\nHost: a\r\nX: bcd\r\n efg\r\n\r\n",
+					     "GET /hello HTTP/1.1\r\nHost: a\r\nX:\r\n\tefg\r\n\r\n"};
+	static const char straight[] = "GET /all HTTP/1.1\r\nHost: a\r\nX-Many: bcd  efg\r\n\r\n";
+	raw_close(&f, &w);
+	for (size_t cut = 1; cut < 2 * strlen(folded[0]); cut++) {
+		const char *text = folded[cut % 2];
+		size_t first = cut / 2 < strlen(text) ? cut / 2 : strlen(text);
+		raw_open(&f, &w);
+		raw_send_n(&w, text, first);
+		for (int i = 0; i < 3; i++) // the server reads it
+			uv_run(&f.loop, UV_RUN_NOWAIT);
+		raw_send_n(&w, text + first, strlen(text) - first);
+		WAIT(&f, w.eof);
+		assert_true(raw_has(&w, "HTTP/1.1 400 "));
+		raw_close(&f, &w);
+	}
+	raw_open(&f, &w);
+	for (size_t i = 0; i < sizeof(straight) - 1; i++) {
+		raw_send_n(&w, straight + i, 1);
+		uv_run(&f.loop, UV_RUN_NOWAIT);
+	}
+	WAIT(&f, raw_has(&w, "\r\n\r\nbcd  efg"));
 }
 
 static void too_large_parts_are_refused(void **state)
@@ -404,6 +433,7 @@ int main(void)
 	    T(repeated_headers_are_joined),
 	    T(absolute_targets_are_accepted),
 	    T(wrong_requests_are_refused),
+	    T(folded_fields_are_refused_in_pieces),
 	    T(too_large_parts_are_refused),
 	    T(streams_in_chunks),
 	    T(an_aborted_stream_is_unfinished),

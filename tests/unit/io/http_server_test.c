@@ -99,6 +99,58 @@ static void a_stalled_reader_is_closed(void **state)
 	teardown(&f);
 }
 
+// Answers that are not taken fill their common bound: what comes then is refused, who takes nothing is cut off, and
+// all is well again.
+static void unread_answers_are_bounded(void **state)
+{
+	struct fixture f;
+	struct raw greedy = {.paused = true}, w = {0};
+	setup_with(&f, false, &(struct fl_http_limits){.max_unsent_bytes = 1000000});
+	raw_open(&f, &greedy);
+	raw_open(&f, &w);
+	raw_send(&greedy, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+	WAIT(&f, f.n_kept == 1);
+	struct fl_bytes *b = fl_bytes_new(NULL, 16000000);
+	memset(b->data, 's', b->len);
+	fl_http_write(f.kept[0], b);
+	fl_bytes_put(&b);
+	raw_send(&w, GET_HELLO);
+	WAIT(&f, raw_has(&w, "HTTP/1.1 503 ") && raw_has(&w, "Retry-After: 1\r\n"));
+	WAIT(&f, f.n_gone == 1); // long before stall_ms
+	raw_close(&f, &w);
+	raw_open(&f, &w);
+	raw_send(&w, GET_HELLO);
+	WAIT(&f, raw_has(&w, "hello\n"));
+	assert_int_equal(f.server->unsent, 0);
+	raw_close(&f, &w);
+	raw_close(&f, &greedy);
+	teardown(&f);
+}
+
+// Strangers push out strangers: the client with a certificate stays, though it has been idle for longest.
+static void known_clients_do_not_give_way(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	struct raw w[8] = {0};
+	setup_with(&f, true, &(struct fl_http_limits){.max_connections = 4});
+	struct fl_http_client *c = new_client(&f, &pki.admin);
+	call(&f, c, "GET", "/hello", NULL, 0, &a);
+	assert_int_equal(a.rc, 0);
+	struct fl_conn *known = TAILQ_FIRST(&f.server->conns);
+	assert_non_null(known->identity->user);
+	for (int i = 0; i < 8; i++) {
+		raw_open(&f, &w[i]);
+		WAIT(&f, f.server->n_conns == (i < 3 ? 2u + (unsigned)i : 4u) && (i < 3 || w[i - 3].eof));
+	}
+	assert_ptr_equal(TAILQ_FIRST(&f.server->conns), known);
+	for (int i = 0; i < 8; i++)
+		raw_close(&f, &w[i]);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
+
 static void a_stalled_stream_is_reset_alone(void **state)
 {
 	struct fixture f;
@@ -375,6 +427,8 @@ int main(void)
 	    cmocka_unit_test(trickling_does_not_help),
 	    cmocka_unit_test(a_waiting_request_has_no_deadline),
 	    cmocka_unit_test(a_stalled_reader_is_closed),
+	    cmocka_unit_test(unread_answers_are_bounded),
+	    cmocka_unit_test(known_clients_do_not_give_way),
 	    cmocka_unit_test(a_stalled_stream_is_reset_alone),
 	    cmocka_unit_test(an_idle_h2_connection_is_closed),
 	    cmocka_unit_test(the_longest_idle_connection_gives_way),
