@@ -66,7 +66,8 @@ static bool matches(const char *key, const char *name)
 	if (split(h, name_parts, &name_port) != n || strcmp(key_port, name_port) != 0)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (fnmatch(key_parts[i], name_parts[i], 0) != 0)
+		if (*key_parts[i] == '[' ? strcmp(key_parts[i], name_parts[i]) != 0
+					 : fnmatch(key_parts[i], name_parts[i], 0) != 0)
 			return false;
 	}
 	return fl_starts_with(name + name_host, key + key_host);

@@ -161,7 +161,18 @@ static void on_extracted(void *arg, int rc, const char *out, size_t out_len, con
 
 // --- docker save ---
 
-static int read_saved(struct fl_image_fetch *f)
+// Plain tar; else it is packed, which tar sees through, but skopeo's reader of these archives does not (1.9:
+// "unexpected EOF").
+static bool is_plain(const struct fl_image_fetch *f)
+{
+	AUTO_FREE char *path = in_stage(f, "archive");
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char magic[5];
+
+	return fd >= 0 && pread(fd, magic, sizeof(magic), 257) == sizeof(magic) && memcmp(magic, "ustar", 5) == 0;
+}
+
+static int read_saved(struct fl_image_fetch *f, const char *archive)
 {
 	AUTO_FREE char *path = in_stage(f, "meta/manifest.json");
 	struct fl_json *list = NULL;
@@ -171,7 +182,7 @@ static int read_saved(struct fl_image_fetch *f)
 	if (rc == 0)
 		rc = check_count(f, fl_json_is(list, FL_JSON_ARRAY) ? fl_json_count(list) : 0);
 	for (const struct fl_json *d = fl_json_index(list, 0); rc == 0 && d; d = d->next, i++) {
-		struct fl_image_source s = {.from = fl_arena_printf(&f->arena, "docker-archive:archive:@%zu", i)};
+		struct fl_image_source s = {.from = fl_arena_printf(&f->arena, "docker-archive:%s:@%zu", archive, i)};
 
 		if (f->name)
 			rc = add_name(f, &s, f->name);
@@ -188,7 +199,55 @@ static int read_saved(struct fl_image_fetch *f)
 	return rc;
 }
 
+static void take_saved(struct fl_image_fetch *f, const char *archive)
+{
+	int rc = read_saved(f, archive);
+
+	if (rc < 0)
+		fl_image_fetch_fail(f, rc, f->err.text);
+	else
+		fl_image_fetch_next_source(f);
+}
+
+static void on_repacked(void *arg, int rc, const char *out, size_t out_len, const char *message)
+{
+	struct fl_image_fetch *f = arg;
+
+	f->tool = NULL;
+	if (rc < 0)
+		fl_image_fetch_fail(f, rc, message);
+	else
+		take_saved(f, "plain");
+}
+
+static void on_opened(void *arg, int rc, const char *out, size_t out_len, const char *message)
+{
+	static const char *const repack[] = {
+	    "tar", "--create", "--file", "plain", "--directory", "src", "--transform=s,^\\./,,", ".", NULL};
+	struct fl_image_fetch *f = arg;
+
+	f->tool = NULL;
+	if (rc < 0)
+		fl_image_fetch_fail(f, rc, message);
+	else
+		fl_image_fetch_run(f, repack, on_repacked);
+}
+
 // --- which of them ---
+
+static void extract(struct fl_image_fetch *f, fl_image_step next)
+{
+	static const char *const argv[] = {"tar",         "--extract", "--file",          "archive",
+					   "--directory", "src",       "--no-same-owner", "--no-same-permissions",
+					   NULL};
+	AUTO_FREE char *src = in_stage(f, "src");
+	int rc = fl_file_mkdirs(src, 0700, &f->err);
+
+	if (rc < 0)
+		fl_image_fetch_fail(f, rc, f->err.text);
+	else
+		fl_image_fetch_run(f, argv, next);
+}
 
 // tar complains of each name that is not in the archive, so what counts is what came.
 static void on_peeked(void *arg, int rc, const char *out, size_t out_len, const char *message)
@@ -196,19 +255,10 @@ static void on_peeked(void *arg, int rc, const char *out, size_t out_len, const 
 	struct fl_image_fetch *f = arg;
 	AUTO_FREE char *index = in_stage(f, "meta/index.json"), *layout = in_stage(f, "meta/oci-layout"),
 		       *manifest = in_stage(f, "meta/manifest.json"), *text = NULL;
-	static const char *const extract[] = {"tar",         "--extract", "--file",          "archive",
-					      "--directory", "src",       "--no-same-owner", "--no-same-permissions",
-					      NULL};
 
 	f->tool = NULL;
 	if (is_file(index) && is_file(layout)) {
-		AUTO_FREE char *src = in_stage(f, "src");
-
-		rc = fl_file_mkdirs(src, 0700, &f->err);
-		if (rc < 0)
-			fl_image_fetch_fail(f, rc, f->err.text);
-		else
-			fl_image_fetch_run(f, extract, on_extracted);
+		extract(f, on_extracted);
 		return;
 	}
 	if (!is_file(manifest)) {
@@ -220,11 +270,10 @@ static void on_peeked(void *arg, int rc, const char *out, size_t out_len, const 
 		fl_image_fetch_fail(f, rc == 0 || rc == -EIO ? -EINVAL : rc, text);
 		return;
 	}
-	rc = read_saved(f);
-	if (rc < 0)
-		fl_image_fetch_fail(f, rc, f->err.text);
+	if (is_plain(f))
+		take_saved(f, "archive");
 	else
-		fl_image_fetch_next_source(f);
+		extract(f, on_opened);
 }
 
 void fl_image_import_begin(struct fl_image_fetch *f)

@@ -99,11 +99,11 @@ static int take_names(struct fl_arena *a, struct fl_json *names, const char *tex
 			fl_json_remove(names, name);
 		}
 	}
-	for (struct fl_json *n = fl_json_index(names, 0), *next; !hex && n; n = next) {
+	for (struct fl_json *n = names->kids.first, *next; !hex && n; n = next) {
 		next = n->next;
 		if (names_hex(text, fl_json_str_or(n, "image", "")))
 			hex = fl_arena_strdup(a, fl_json_str(n, "image"));
-		for (struct fl_json *m = hex ? fl_json_index(names, 0) : NULL, *after; m; m = after) {
+		for (struct fl_json *m = hex ? names->kids.first : NULL, *after; m; m = after) {
 			after = m->next;
 			if (fl_streq(fl_json_str(m, "image"), hex))
 				fl_json_remove_child(names, m);
@@ -127,7 +127,7 @@ static bool has_tag(const struct fl_json *names, const char *hex)
 
 static void drop_names(struct fl_json *names, const char *hex)
 {
-	for (struct fl_json *n = fl_json_index(names, 0), *next; n; n = next) {
+	for (struct fl_json *n = names->kids.first, *next; n; n = next) {
 		next = n->next;
 		if (fl_streq(fl_json_str(n, "image"), hex))
 			fl_json_remove_child(names, n);
