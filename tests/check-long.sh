@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# sudo make check-long: what takes longer than `make check` may. Each fuzz target for FUZZ_SECONDS (60), then the crash rounds (ROUNDS, 100).
-# Ends with `N passed, N failed, N skipped`.
+# sudo make check-long [PART=fuzz|faults]: what takes longer than `make check` may. Each fuzz target for FUZZ_SECONDS (60), then ROUNDS (100) rounds of
+# faults; FAULT_SEED repeats the choices of an earlier run. Ends with `N passed, N failed, N skipped`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-deps.sh build run test || exit 1

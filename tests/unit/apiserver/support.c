@@ -118,10 +118,10 @@ uint16_t api_start_node(struct api *f, fl_http_handler handler, void *arg)
 	return port;
 }
 
-static void open_store(struct api *f, const struct api_config *c)
+static void open_store(struct api *f)
 {
 	struct fl_err err = {0};
-	struct fl_store_opts o = c->store;
+	struct fl_store_opts o = f->store;
 	o.path = f->dir;
 	int rc = f->held ? fl_store_open_engine(&f->loop, &o, &held_ops, &f->s.store, &err)
 			 : fl_store_open(&f->loop, &o, &f->s.store, &err);
@@ -174,10 +174,11 @@ void api_start(struct api *f, const struct api_config *c)
 	open_bed(f, c);
 	fl_api_set_service_families(AF_INET, c->cidr6 ? AF_INET6 : 0);
 	f->held = c->held;
+	f->store = c->store;
 	f->s = (struct fl_apiserver){
 	    .loop = &f->loop, .opts = &f->opts, .registry = fl_registry_builtin(), .docs = fl_docs_new()};
 	TAILQ_INIT(&f->s.pending);
-	open_store(f, c);
+	open_store(f);
 	serve(f);
 	if (!c->held && !c->no_bootstrap)
 		boot(f);
@@ -256,13 +257,17 @@ static void stop_all(struct api *f)
 	fl_service_alloc_free(&f->s.alloc);
 }
 
-void api_restart(struct api *f)
+void api_stop(struct api *f)
 {
-	struct api_config c = {0};
 	stop_all(f);
 	while (uv_run(&f->loop, UV_RUN_NOWAIT))
 		;
-	open_store(f, &c);
+}
+
+void api_restart(struct api *f)
+{
+	api_stop(f);
+	open_store(f);
 	serve(f);
 	boot(f);
 }

@@ -38,6 +38,7 @@ struct api {
 	// With a client certificate, without, and with on connections of its own: a call that is paused holds up those
 	// that share its connection.
 	struct fl_http_client *admin, *nobody, *second;
+	struct fl_store_opts store;
 	bool held; // on the held engine
 	bool serving;
 	struct fl_http_server *node; // api_start_node
@@ -56,6 +57,7 @@ struct api_config {
 void api_start(struct api *f, const struct api_config *c);
 void api_stop_serving(struct api *f, unsigned grace_ms); // HTTP ends, the store stays
 void api_restart(struct api *f);                         // stops all and starts again on the same directory
+void api_stop(struct api *f);                            // all of it, for api_restart to go on
 void api_end(struct api *f);                             // and fails the test if anything is left
 // Directory, loop and clients alone: for a server in another process, whose address goes to f->url.
 void api_client_only(struct api *f);

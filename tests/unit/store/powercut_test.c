@@ -215,6 +215,21 @@ static void test_a_lie_is_caught(void **state)
 	}
 }
 
+// The same with the setting that many take for enough: commits go to the log without a sync, so the last ones are lost.
+static void test_synchronous_normal_is_caught(void **state)
+{
+	for (unsigned seed = 1; seed < 5; seed++) {
+		setup_round_robin(seed);
+		powercut_weaken(true);
+		write_until_dark(300);
+		assert_true(t.acked > 0);
+		powercut_restore(POWERCUT_DROP_ALL);
+		assert_false(nothing_lost());
+		bed_close(&t.b);
+		finish();
+	}
+}
+
 int main(void)
 {
 	fl_log_init("powercut_test", FL_LOG_ERROR); // warnings about a disk without power are its subject
@@ -224,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(test_some_arrives),
 	    cmocka_unit_test(test_torn_sectors),
 	    cmocka_unit_test(test_a_lie_is_caught),
+	    cmocka_unit_test(test_synchronous_normal_is_caught),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

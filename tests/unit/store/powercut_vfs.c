@@ -37,7 +37,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // the store has two th
 static sqlite3_vfs *real_vfs;
 static struct node *nodes;
 static struct {
-	bool off, lie;
+	bool off, lie, weak;
 	long operations, cut_at; // 0: never
 	long syncs, fail_from, fail_n;
 	int64_t room;
@@ -266,9 +266,19 @@ static int x_check_reserved(sqlite3_file *f, int *ret)
 	return real_of(f)->pMethods->xCheckReservedLock(real_of(f), ret);
 }
 
+// Before SQLite reads a pragma it shows it to the VFS: {error, name, value}.
+static void weaken(char *const *pragma)
+{
+	if (disk.weak && pragma[2] && !sqlite3_stricmp(pragma[1], "synchronous"))
+		memcpy(pragma[2], "1", sizeof("1")); // NORMAL; every value that is asked for has room for it
+}
+
 static int x_file_control(sqlite3_file *f, int op, void *arg)
 {
 	switch (op) {
+	case SQLITE_FCNTL_PRAGMA:
+		weaken(arg);
+		return SQLITE_NOTFOUND; // go on with it
 	case SQLITE_FCNTL_SIZE_HINT:
 	case SQLITE_FCNTL_CHUNK_SIZE:
 	case SQLITE_FCNTL_MMAP_SIZE: // would write beside us
@@ -447,6 +457,13 @@ void powercut_lie(bool lie)
 	pthread_mutex_unlock(&lock);
 }
 
+void powercut_weaken(bool weak)
+{
+	pthread_mutex_lock(&lock);
+	disk.weak = weak;
+	pthread_mutex_unlock(&lock);
+}
+
 void powercut_room(int64_t bytes)
 {
 	pthread_mutex_lock(&lock);
@@ -492,7 +509,7 @@ void powercut_restore(enum powercut_loss loss)
 	free(real);
 	disk.off = false;
 	disk.cut_at = 0;
-	disk.lie = false;
+	disk.lie = disk.weak = false;
 	pthread_mutex_unlock(&lock);
 }
 

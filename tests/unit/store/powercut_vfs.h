@@ -22,6 +22,7 @@ void powercut_reset(unsigned seed); // power on, nothing pending, no fault plann
 
 void powercut_cut_after(long operations);    // the power goes at the n-th write or sync from now
 void powercut_lie(bool lie);                 // syncs do nothing
+void powercut_weaken(bool weak);             // PRAGMA synchronous is NORMAL, whatever is asked for
 void powercut_room(int64_t bytes);           // by which the files may still grow; < 0: any
 void powercut_fail_syncs(long from, long n); // the syncs from..from+n-1 from now fail with an I/O error
 bool powercut_is_off(void);
