@@ -13,7 +13,9 @@
 #include "io/openssl.h"
 #include "io/tls.h"
 
-#define CLOCK_SKEW_S (5 * 60)
+// Certificates are valid from this long before they are made: the clock of a host that starts may be ahead by its time
+// zone or more, and be set back later.
+#define CLOCK_SKEW_S (48 * 3600)
 
 static void free_cert(X509 **c)
 {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left.
+# up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left. And a wall clock that jumps.
 # Half of ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
 setup_file() {
@@ -48,6 +48,8 @@ three_pods() {
 	kc one apply -f "$ROOT/examples/webui.yaml"
 	kc one rollout status deployment/webui --timeout=60s
 }
+
+pods_of() { kc one get pods -l "app=$1" -o 'jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}{"\n"}{end}' | sort; }
 
 nothing_left() {
 	[[ -z $(processes_of one) ]]
@@ -153,4 +155,35 @@ nothing_left() {
 		wait "$up" || true
 		nothing_left
 	done
+}
+
+shifted_node_up() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/shift node_up one; }
+
+@test "the wall clock jumps hours forward and back: pods, Services, leases and names go on, and everything may be started anew" {
+	local seconds i=0 before
+	gcc -shared -fPIC -O1 -o "$WORLD_DIR/clock_shift.so" "$ROOT/tests/e2e/clock_shift.c" -ldl
+	echo 0 >"$WORLD_DIR/shift"
+	shifted_node_up
+	three_pods
+	before=$(pods_of webui)
+	for seconds in 7200 -36000 100000; do
+		i=$((i + 1))
+		echo "$seconds" >"$WORLD_DIR/shift"
+		kc one create service clusterip "jump-$i" --tcp=80:8080
+		kc one set selector service "jump-$i" app=webui
+		kc one run "jump-$i" --image=fairlead/echo
+		kc one wait --for=condition=Ready "pod/jump-$i" --timeout=20s
+		kc one delete pod "jump-$i" --timeout=10s
+		agree one 20
+		[[ $(pods_of webui) == "$before" ]]
+		[[ $(kc one get node one -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+		[[ $(kc one get events --field-selector "involvedObject.name=jump-$i" -o name | wc -l) -gt 0 ]]
+		if ((i % 2)); then
+			kill_all one
+			shifted_node_up
+			agree one 20
+		fi
+	done
+	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	nothing_left
 }
