@@ -59,6 +59,12 @@ static void on_synced(void *arg)
 	fl_notify_ready();
 }
 
+static char *machine_id(void)
+{
+	char *text = NULL;
+	return fl_file_read("/etc/machine-id", &text, NULL, NULL) < 0 ? fl_strdup("") : text;
+}
+
 // The same for each process that runs alone with this kubeconfig on this machine, so that one that is started again
 // needs not wait for its own Lease to run out; another for a second one beside it. The kernel drops the lock with the
 // process.
@@ -68,14 +74,13 @@ static char *make_identity(struct role *r, const char *kubeconfig)
 	char host[256] = "", uuid[FL_UUID_STRLEN];
 	size_t n = sizeof(host);
 	uv_os_gethostname(host, &n);
-	AUTO_FREE char *path = kubeconfig ? realpath(kubeconfig, NULL) : NULL, *machine = NULL;
+	AUTO_FREE char *path = kubeconfig ? realpath(kubeconfig, NULL) : NULL;
 	r->lock = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) < 0) {
 		fl_uuid4(uuid);
 		return fl_asprintf("%s_%s", host, uuid);
 	}
-	if (fl_file_read("/etc/machine-id", &machine, NULL, NULL) < 0)
-		machine = fl_strdup("");
+	AUTO_FREE char *machine = machine_id();
 	AUTO_FREE char *all = fl_asprintf("%s:%s", machine, path);
 	return fl_asprintf("%s_%016llx", host, (unsigned long long)fl_siphash13(key, all, strlen(all)));
 }

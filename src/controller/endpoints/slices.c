@@ -92,6 +92,38 @@ static const char *endpoint_id(struct fl_arena *a, const struct fl_json *ep)
 	return fl_arena_strndup(a, b.data, b.len);
 }
 
+static void put_hint(struct fl_arena *a, struct fl_json *hints, const char *kind, const char *name)
+{
+	struct fl_json *list = fl_json_set_array(a, hints, kind);
+	fl_json_set_str(a, fl_json_append(list, fl_json_new(a, FL_JSON_OBJECT)), "name", name);
+}
+
+// Of a ready endpoint: for whom it is meant. An annotation that asks for hints by the zones' processors, which are not
+// made here, rules the field out. (k8s: trafficdist)
+static void put_hints(struct planner *pl, struct fl_json *ep)
+{
+	static const char *const rivals[] = {"service.kubernetes.io/topology-mode",
+					     "service.kubernetes.io/topology-aware-hints"};
+	const struct fl_json *service = pl->in->service;
+	const char *distribution = fl_json_str_or(fl_json_get(service, "spec"), "trafficDistribution", "");
+	const char *zone = fl_json_str(ep, "zone"), *node = fl_json_str(ep, "nodeName");
+	bool same_node = !strcmp(distribution, "PreferSameNode");
+	if (!same_node && strcmp(distribution, "PreferClose") != 0 && strcmp(distribution, "PreferSameZone") != 0)
+		return;
+	for (size_t i = 0; i < FL_COUNT(rivals); i++) {
+		const char *mode = fl_meta_annotation(service, rivals[i]);
+		if (fl_streq(mode, "Auto") || fl_streq(mode, "auto"))
+			return;
+	}
+	struct fl_json *hints = fl_json_new(pl->a, FL_JSON_OBJECT);
+	if (zone)
+		put_hint(pl->a, hints, "forZones", zone);
+	if (node && same_node)
+		put_hint(pl->a, hints, "forNodes", node);
+	if (fl_json_count(hints))
+		fl_json_set(pl->a, ep, "hints", hints);
+}
+
 static struct fl_json *make_endpoint(struct planner *pl, const struct fl_podview *p, const char *ip,
 				     const struct fl_json *node)
 {
@@ -112,6 +144,8 @@ static struct fl_json *make_endpoint(struct planner *pl, const struct fl_podview
 		fl_json_set_str(a, ep, "nodeName", p->node);
 	if (!fl_str_empty(zone))
 		fl_json_set_str(a, ep, "zone", zone);
+	if (fl_json_bool(c, "ready", false))
+		put_hints(pl, ep);
 	return ep;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "api/quantity.h"
 #include "controller/meta.h"
 
 bool fl_fit_toleration_covers(const struct fl_json *t, const char *key, const char *value, const char *effect)
@@ -112,25 +113,45 @@ static bool matches_selectors(const struct fl_json *pod, const struct fl_json *n
 	return false;
 }
 
-static bool is_full(const struct fl_json *node, size_t n_pods)
+static __int128 nano_of(const struct fl_json *v)
 {
-	const struct fl_json *v = fl_json_path(node, "status", "allocatable", "pods", NULL);
-	unsigned long long max;
+	struct fl_quantity q;
 	if (fl_json_is(v, FL_JSON_INT))
-		return n_pods >= (size_t)v->i;
-	return fl_json_string(v) && fl_parse_u64(fl_json_string(v), &max) && n_pods >= max;
+		return (__int128)v->i * 1000000000;
+	return fl_json_string(v) && fl_quantity_parse(fl_json_string(v), &q) ? q.nano : 0;
 }
 
-const char *fl_fit_refusal(struct fl_arena *a, const struct fl_json *pod, const struct fl_json *node, size_t n_pods)
+static void refuse_resources(struct fl_arena *a, const struct fl_demand *demand, const struct fl_json *node,
+			     const struct fl_room *taken, fl_refusals *ret)
+{
+	const struct fl_json *has = fl_json_path(node, "status", "allocatable", NULL), *pods = fl_json_get(has, "pods");
+	if (pods && (__int128)taken->pods * 1000000000 >= nano_of(pods))
+		fl_vec_push(ret, "Too many pods");
+	for (size_t i = 0; i < demand->amounts.n; i++) {
+		const struct fl_demand_amount *want = &demand->amounts.v[i];
+		const struct fl_json *limit = fl_json_get(has, want->resource);
+		if (!has || (!limit && !strchr(want->resource, '/')))
+			continue;
+		if (fl_room_taken(taken, want->resource) + want->nano > nano_of(limit))
+			fl_vec_push(ret, fl_arena_printf(a, "Insufficient %s", want->resource));
+	}
+}
+
+// The first that refuses ends it, in the order of Kubernetes' scheduler.
+void fl_fit_refusals(struct fl_arena *a, const struct fl_json *pod, const struct fl_demand *demand,
+		     const struct fl_json *node, const struct fl_room *taken, bool ports_free, fl_refusals *ret)
 {
 	static const char cordon[] = "node.kubernetes.io/unschedulable";
+	const char *taint = refuse_taints(a, pod, node);
 	if (fl_json_bool(fl_json_get(node, "spec"), "unschedulable", false) &&
 	    !fl_fit_tolerates(pod, cordon, "", "NoSchedule"))
-		return "node(s) were unschedulable";
-	if (!matches_selectors(pod, node))
-		return "node(s) didn't match Pod's node affinity/selector";
-	const char *taint = refuse_taints(a, pod, node);
-	if (taint)
-		return taint;
-	return is_full(node, n_pods) ? "Too many pods" : NULL;
+		fl_vec_push(ret, "node(s) were unschedulable");
+	else if (taint)
+		fl_vec_push(ret, taint);
+	else if (!matches_selectors(pod, node))
+		fl_vec_push(ret, "node(s) didn't match Pod's node affinity/selector");
+	else if (!ports_free)
+		fl_vec_push(ret, "node(s) didn't have free ports for the requested pod ports");
+	else
+		refuse_resources(a, demand, node, taken, ret);
 }

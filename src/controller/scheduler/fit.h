@@ -2,10 +2,15 @@
 // May a pod run on a node? (Kubernetes "Assigning Pods to Nodes", "Taints and Tolerations".) Pure.
 #pragma once
 
-#include "json/json.h"
+#include "controller/scheduler/room.h"
 
-// NULL when it may; else why not, in Kubernetes' words: "node(s) were unschedulable". `n_pods`: pods the node has.
-const char *fl_fit_refusal(struct fl_arena *a, const struct fl_json *pod, const struct fl_json *node, size_t n_pods);
+typedef FL_VEC(const char *) fl_refusals; // texts in an arena; fl_vec_deinit
+
+// Adds why it may not, in Kubernetes' words: "node(s) were unschedulable"; nothing when it may. Several only for
+// resources. `taken` by the pods that the node has, `ports_free`: none of them has this one's host ports; a resource
+// that the node does not tell of is not limited.
+void fl_fit_refusals(struct fl_arena *a, const struct fl_json *pod, const struct fl_demand *demand,
+		     const struct fl_json *node, const struct fl_room *taken, bool ports_free, fl_refusals *ret);
 // A toleration of the pod covers the taint.
 bool fl_fit_tolerates(const struct fl_json *pod, const char *key, const char *value, const char *effect);
 // This one toleration does.

@@ -20,35 +20,77 @@ struct fl_scheduler {
 	struct fl_hub *hub;
 	struct fl_workqueue *queue;
 	struct fl_recorder *recorder;
-	struct fl_map load;    // node -> number of its pods that have not ended, assumed ones included; value + 1
-	struct fl_map assumed; // pod uid -> char *: node
+	struct fl_map load;    // node -> struct fl_room *: of its pods that have not ended, assumed ones included
+	struct fl_map assumed; // pod uid -> struct assumed *
 	struct fl_map waiting; // key of a pod that fits nowhere -> itself
 	struct fl_ports ports; // of pods that have a node or will have
 };
 
-static size_t load_of(const struct fl_scheduler *s, const char *node)
+struct assumed {
+	char *node;
+	struct fl_arena arena; // of the demand
+	struct fl_demand demand;
+};
+
+static const struct fl_room *load_of(const struct fl_scheduler *s, const char *node)
 {
-	uintptr_t n = (uintptr_t)fl_map_get(&s->load, node);
-	return n ? n - 1 : 0;
+	static const struct fl_room nothing;
+	const struct fl_room *r = fl_map_get(&s->load, node);
+	return r ? r : &nothing;
 }
 
-static void add_load(struct fl_scheduler *s, const char *node, int by)
+static void add_load(struct fl_scheduler *s, const char *node, const struct fl_demand *d)
 {
-	size_t n = load_of(s, node);
-	if (!node[0] || (by < 0 && !n))
+	struct fl_room *r = fl_map_get(&s->load, node);
+	if (!r) {
+		r = FL_NEW(struct fl_room);
+		fl_map_set(&s->load, node, r);
+	}
+	fl_room_add(r, d);
+}
+
+static void free_room(struct fl_room *r)
+{
+	fl_room_deinit(r);
+	free(r);
+}
+
+static void sub_load(struct fl_scheduler *s, const char *node, const struct fl_demand *d)
+{
+	struct fl_room *r = fl_map_get(&s->load, node);
+	if (!r)
 		return;
-	n = by < 0 ? n - 1 : n + 1;
-	if (n)
-		fl_map_set(&s->load, node, (void *)(uintptr_t)(n + 1));
-	else
+	fl_room_sub(r, d);
+	if (!r->pods) {
 		fl_map_del(&s->load, node);
+		free_room(r);
+	}
+}
+
+static void free_assumed(struct assumed *as)
+{
+	fl_demand_deinit(&as->demand);
+	fl_arena_deinit(&as->arena);
+	free(as->node);
+	free(as);
 }
 
 static void forget_assumed(struct fl_scheduler *s, const char *uid)
 {
-	AUTO_FREE char *node = fl_map_del(&s->assumed, uid);
-	if (node)
-		add_load(s, node, -1);
+	struct assumed *as = fl_map_del(&s->assumed, uid);
+	if (!as)
+		return;
+	sub_load(s, as->node, &as->demand);
+	free_assumed(as);
+}
+
+static void assume(struct fl_scheduler *s, const char *uid, const struct fl_json *pod, const char *node)
+{
+	struct assumed *as = FL_NEW(struct assumed);
+	as->node = fl_strdup(node);
+	fl_demand_read(&as->arena, pod, &as->demand);
+	fl_map_set(&s->assumed, uid, as);
+	add_load(s, node, &as->demand);
 }
 
 static void wake_waiting(struct fl_scheduler *s)
@@ -71,6 +113,25 @@ static const char *loads(const struct fl_scheduler *s, const struct fl_object *o
 	return p.finished ? "" : p.node;
 }
 
+static void move_load(struct fl_scheduler *s, const struct fl_object *pod, const char *node, bool comes)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO(fl_demand_deinit) struct fl_demand d = {0};
+	if (!node[0])
+		return;
+	fl_demand_read(&a, fl_hub_tree(s->hub, pod), &d);
+	if (comes)
+		add_load(s, node, &d);
+	else
+		sub_load(s, node, &d);
+}
+
+static bool same_spec(struct fl_scheduler *s, const struct fl_object *x, const struct fl_object *y)
+{
+	return x && y &&
+	       fl_json_equal(fl_json_get(fl_hub_tree(s->hub, x), "spec"), fl_json_get(fl_hub_tree(s->hub, y), "spec"));
+}
+
 static bool is_pending(const struct fl_json *pod)
 {
 	const struct fl_json *spec = fl_json_get(pod, "spec");
@@ -86,9 +147,9 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	const struct fl_object *o = now ? now : old;
 	const char *was = loads(s, old), *is = loads(s, now);
 	fl_key_of(key, o);
-	if (strcmp(was, is) != 0) {
-		add_load(s, was, -1);
-		add_load(s, is, 1);
+	if (strcmp(was, is) != 0 || !same_spec(s, old, now)) {
+		move_load(s, old, was, false);
+		move_load(s, now, is, true);
 	}
 	if (now && is_pending(fl_hub_tree(s->hub, now))) {
 		fl_workqueue_add(s->queue, key);
@@ -96,10 +157,13 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	}
 	forget_assumed(s, o->uid);
 	fl_map_del(&s->waiting, key);
-	if (!is[0])
-		release_ports(s, o->uid);
-	else
+	if (!is[0]) {
+		fl_ports_release(&s->ports, o->uid);
+		if (was[0])
+			wake_waiting(s); // there is room again
+	} else {
 		fl_ports_hold(&s->ports, o->uid, is, fl_hub_tree(s->hub, now));
+	}
 }
 
 static bool same_for_pods(const struct fl_object *x, const struct fl_object *y)
@@ -126,22 +190,22 @@ struct choice {
 	struct fl_scheduler *s;
 	struct fl_arena *a;
 	const struct fl_json *pod;
+	struct fl_demand demand;
 	const char *best;
 	size_t best_load, n_nodes;
-	FL_VEC(const char *) refusals; // one a node
+	fl_refusals refusals; // of all nodes
 };
 
 static bool consider(void *arg, const struct fl_object *o)
 {
 	struct choice *c = arg;
-	size_t load = load_of(c->s, o->name);
-	const char *refusal = fl_fit_refusal(c->a, c->pod, fl_object_tree(o, c->a), load);
-	if (!refusal && !fl_ports_free_on(&c->s->ports, o->name, c->pod))
-		refusal = "node(s) didn't have free ports for the requested pod ports";
+	const struct fl_room *taken = load_of(c->s, o->name);
+	size_t refused = c->refusals.n, load = taken->pods;
 	c->n_nodes++;
-	if (refusal) {
-		fl_vec_push(&c->refusals, refusal);
-	} else if (!c->best || load < c->best_load || (load == c->best_load && strcmp(o->name, c->best) < 0)) {
+	fl_fit_refusals(c->a, c->pod, &c->demand, fl_object_tree(o, c->a), taken,
+			fl_ports_free_on(&c->s->ports, o->name, c->pod), &c->refusals);
+	if (c->refusals.n == refused &&
+	    (!c->best || load < c->best_load || (load == c->best_load && strcmp(o->name, c->best) < 0))) {
 		c->best = fl_arena_strdup(c->a, o->name);
 		c->best_load = load;
 	}
@@ -205,8 +269,7 @@ static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 	struct fl_json *target = fl_json_set_object(a, o, "target");
 	fl_json_set_str(a, target, "kind", "Node");
 	fl_json_set_str(a, target, "name", node);
-	free(fl_map_set(&s->assumed, pod->uid, fl_strdup(node)));
-	add_load(s, node, 1);
+	assume(s, pod->uid, tree, node);
 	fl_ports_hold(&s->ports, pod->uid, node, tree);
 	fl_writes_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
 }
@@ -244,6 +307,7 @@ static void schedule(void *arg, const char *key)
 	struct fl_json *tree = pod ? fl_object_tree(pod, &a) : NULL;
 	if (tree && is_pending(tree) && !fl_map_get(&s->assumed, pod->uid)) {
 		struct choice c = {.s = s, .a = &a, .pod = tree};
+		fl_demand_read(&a, tree, &c.demand);
 		fl_informer_each(fl_hub_informer(s->hub, FL_HUB_NODES), NULL, consider, &c);
 		fl_map_del(&s->waiting, key);
 		if (c.best)
@@ -251,6 +315,7 @@ static void schedule(void *arg, const char *key)
 		else
 			refuse(s, &a, w, key, pod, tree, explain(&c));
 		fl_vec_deinit(&c.refusals);
+		fl_demand_deinit(&c.demand);
 	}
 	fl_writes_end(w);
 }
@@ -273,7 +338,9 @@ void fl_scheduler_free(struct fl_scheduler **sp)
 		return;
 	fl_recorder_free(&s->recorder);
 	for (struct fl_map_iter it = {0}; fl_map_next(&s->assumed, &it);)
-		free(it.value);
+		free_assumed(it.value);
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->load, &it);)
+		free_room(it.value);
 	fl_map_deinit(&s->assumed);
 	fl_map_deinit(&s->waiting);
 	fl_map_deinit(&s->load);

@@ -98,6 +98,9 @@ static void print_endpoint(struct fl_buf *b, const struct fl_json *ep)
 	for (size_t i = 0; i < FL_COUNT(rest); i++)
 		if (fl_json_str(ep, rest[i]))
 			fl_buf_printf(b, " %s=%s", rest[i], fl_json_str(ep, rest[i]));
+	fl_json_each (kind, fl_json_get(ep, "hints"))
+		fl_json_each (h, kind)
+			fl_buf_printf(b, " %s=%s", kind->key, fl_json_str_or(h, "name", "?"));
 	fl_buf_putc(b, '\n');
 }
 
@@ -234,7 +237,7 @@ static void golden_cases(void **state)
 			n++;
 		}
 	closedir(d);
-	assert_true(n >= 8);
+	assert_true(n >= 11);
 }
 
 int main(void)
