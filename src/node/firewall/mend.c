@@ -4,176 +4,111 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/nft.h"
+
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/xt_conntrack.h>
 #include <linux/netfilter/xt_tcpudp.h>
-#include <string.h>
 
-#include "base/mem.h"
-#include "io/netlink.h"
-
-#define BATCH_BYTES (256 * 1024)
-#define ROOM        4096 // more than any one message needs
 #define POD_LINKS   "flv"
-
-struct batch {
-	struct fl_netlink *nl;
-	char *buf; // BATCH_BYTES
-	size_t len;
-	bool full;
-};
+#define MAX_COMMENT 100
 
 // ---- messages
 
-static struct nlmsghdr *begin(struct batch *b, uint16_t type, uint16_t flags, uint8_t family, uint16_t res_id)
+static void attr_u64(struct nft_batch *b, uint16_t type, uint64_t host_order)
 {
-	if (b->len + ROOM > BATCH_BYTES) {
-		b->full = true;
-		b->len = 0; // it is not going to be sent
-	}
-	struct nlmsghdr *h = mnl_nlmsg_put_header(b->buf + b->len);
-	h->nlmsg_type = type;
-	h->nlmsg_flags = NLM_F_REQUEST | flags;
-	h->nlmsg_seq = fl_netlink_next_seq(b->nl);
-	struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
-	*g = (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(res_id)};
-	return h;
+	uint64_t v = htobe64(host_order);
+
+	nft_attr(b, type, &v, sizeof(v));
 }
 
-static void end(struct batch *b, const struct nlmsghdr *h)
+// A transaction that holds only for the ruleset of that generation.
+static void start_batch(struct nft_batch *b, struct fl_netlink *nl, uint32_t generation)
 {
-	b->len += MNL_ALIGN(h->nlmsg_len);
+	nft_batch_init(b, nl, "");
+	nft_attr_u32(b, NFNL_BATCH_GENID, generation); // of the message that begins it
+	nft_msg_end(b);
 }
 
-static struct nlmsghdr *begin_nft(struct batch *b, uint16_t type, uint16_t flags, const struct fw_table *t)
+static int send_batch(struct nft_batch *b, struct fl_err *err)
 {
-	struct nlmsghdr *h = begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, t->family, 0);
+	int rc = nft_batch_send(b, err);
 
-	mnl_attr_put_strz(h, 1, t->name); // NFTA_*_TABLE is 1 for chains and rules
-	return h;
-}
-
-static void start_batch(struct batch *b, struct fl_netlink *nl, uint32_t generation)
-{
-	*b = (struct batch){.nl = nl, .buf = fl_malloc(BATCH_BYTES)};
-	struct nlmsghdr *h = begin(b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-	mnl_attr_put_u32(h, NFNL_BATCH_GENID, htonl(generation));
-	end(b, h);
-}
-
-static int send_batch(struct batch *b, struct fl_err *err)
-{
-	end(b, begin(b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
-	int rc =
-	    b->full ? fl_err_set(err, -E2BIG, "too many places") : fl_netlink_batch(b->nl, b->buf, b->len, NULL, err);
-	free(b->buf);
-	b->buf = NULL;
 	return rc == -ERESTART || rc == -ENOENT ? -EAGAIN : rc;
 }
 
-static void delete_rule(struct batch *b, const struct fw_table *t, const char *chain, uint64_t handle)
+static void about(struct nft_batch *b, const struct fw_table *t)
 {
-	struct nlmsghdr *h = begin_nft(b, NFT_MSG_DELRULE, 0, t);
-
-	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
-	if (handle) // none: all rules of the chain
-		mnl_attr_put_u64(h, NFTA_RULE_HANDLE, htobe64(handle));
-	end(b, h);
+	b->table = t->name;
+	b->family = t->family;
 }
 
-static void chain(struct batch *b, uint16_t type, const struct fw_table *t, const char *name)
+static void delete_rule(struct nft_batch *b, const char *chain, uint64_t handle)
 {
-	struct nlmsghdr *h = begin_nft(b, type, type == NFT_MSG_NEWCHAIN ? NLM_F_CREATE : 0, t);
+	nft_msg_begin(b, NFT_MSG_DELRULE, 0);
+	nft_attr_str(b, NFTA_RULE_TABLE, b->table);
+	nft_attr_str(b, NFTA_RULE_CHAIN, chain);
+	attr_u64(b, NFTA_RULE_HANDLE, handle);
+	nft_msg_end(b);
+}
 
-	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, name);
-	end(b, h);
+// before: handle of a rule of the chain; 0: at its end. proto: what iptables' port matches ask for; 0: none.
+static void begin_rule(struct nft_batch *b, const char *chain, uint64_t before, uint8_t proto)
+{
+	nft_msg_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | (before ? 0 : NLM_F_APPEND));
+	nft_attr_str(b, NFTA_RULE_TABLE, b->table);
+	nft_attr_str(b, NFTA_RULE_CHAIN, chain);
+	if (before)
+		attr_u64(b, NFTA_RULE_POSITION, before);
+	if (proto) {
+		size_t compat = nft_nest(b, NFTA_RULE_COMPAT);
+
+		nft_attr_u32(b, NFTA_RULE_COMPAT_PROTO, proto);
+		nft_attr_u32(b, NFTA_RULE_COMPAT_FLAGS, 0);
+		nft_nest_end(b, compat);
+	}
+	b->rule_exprs = nft_nest(b, NFTA_RULE_EXPRESSIONS);
+}
+
+static void end_rule(struct nft_batch *b, const char *comment)
+{
+	char udata[2 + MAX_COMMENT] = {0}; // type 0 is a comment, as nft(8) and iptables-nft show it
+	size_t n = strnlen(comment, MAX_COMMENT - 1) + 1;
+
+	nft_nest_end(b, b->rule_exprs);
+	udata[1] = (char)n;
+	memcpy(udata + 2, comment, n - 1);
+	nft_attr(b, NFTA_RULE_USERDATA, udata, 2 + n);
+	nft_msg_end(b);
 }
 
 // ---- expressions
 
-struct expr {
-	struct nlmsghdr *h;
-	struct nlattr *elem, *data;
-};
-
-static struct expr expr(struct nlmsghdr *h, const char *name)
+static void begin_expr(struct nft_batch *b, const char *name, size_t nests[static 2])
 {
-	struct expr e = {.h = h, .elem = mnl_attr_nest_start(h, NFTA_LIST_ELEM)};
-
-	mnl_attr_put_strz(h, NFTA_EXPR_NAME, name);
-	e.data = mnl_attr_nest_start(h, NFTA_EXPR_DATA);
-	return e;
+	nests[0] = nft_nest(b, NFTA_LIST_ELEM);
+	nft_attr_str(b, NFTA_EXPR_NAME, name);
+	nests[1] = nft_nest(b, NFTA_EXPR_DATA);
 }
 
-static void put_u32(const struct expr *e, uint16_t type, uint32_t value)
+static void end_expr(struct nft_batch *b, const size_t nests[static 2])
 {
-	mnl_attr_put_u32(e->h, type, htonl(value));
+	nft_nest_end(b, nests[1]);
+	nft_nest_end(b, nests[0]);
 }
 
-static void put_value(const struct expr *e, uint16_t type, const void *data, size_t len)
+static void meta_is(struct nft_batch *b, uint32_t key, const void *data, size_t len)
 {
-	struct nlattr *nest = mnl_attr_nest_start(e->h, type);
-
-	mnl_attr_put(e->h, NFTA_DATA_VALUE, len, data);
-	mnl_attr_nest_end(e->h, nest);
+	nft_expr_meta(b, key, R(0));
+	nft_expr_cmp(b, NFT_CMP_EQ, R(0), data, len);
 }
 
-static void done(const struct expr *e)
-{
-	mnl_attr_nest_end(e->h, e->data);
-	mnl_attr_nest_end(e->h, e->elem);
-}
-
-static void cmp(struct nlmsghdr *h, uint32_t op, const void *data, size_t len)
-{
-	struct expr e = expr(h, "cmp");
-
-	put_u32(&e, NFTA_CMP_SREG, NFT_REG_1);
-	put_u32(&e, NFTA_CMP_OP, op);
-	put_value(&e, NFTA_CMP_DATA, data, len);
-	done(&e);
-}
-
-static void meta(struct nlmsghdr *h, uint32_t key, const void *data, size_t len)
-{
-	struct expr e = expr(h, "meta");
-
-	put_u32(&e, NFTA_META_KEY, key);
-	put_u32(&e, NFTA_META_DREG, NFT_REG_1);
-	done(&e);
-	cmp(h, NFT_CMP_EQ, data, len);
-}
-
-static void payload(struct nlmsghdr *h, uint32_t base, uint32_t off, uint32_t len)
-{
-	struct expr e = expr(h, "payload");
-
-	put_u32(&e, NFTA_PAYLOAD_DREG, NFT_REG_1);
-	put_u32(&e, NFTA_PAYLOAD_BASE, base);
-	put_u32(&e, NFTA_PAYLOAD_OFFSET, off);
-	put_u32(&e, NFTA_PAYLOAD_LEN, len);
-	done(&e);
-}
-
-static void bitwise(struct nlmsghdr *h, const void *mask, size_t len)
-{
-	static const uint8_t zero[16];
-	struct expr e = expr(h, "bitwise");
-
-	put_u32(&e, NFTA_BITWISE_SREG, NFT_REG_1);
-	put_u32(&e, NFTA_BITWISE_DREG, NFT_REG_1);
-	put_u32(&e, NFTA_BITWISE_LEN, (uint32_t)len);
-	put_value(&e, NFTA_BITWISE_MASK, mask, len);
-	put_value(&e, NFTA_BITWISE_XOR, zero, len);
-	done(&e);
-}
-
-static void address(struct nlmsghdr *h, const struct fl_cidr *c, bool src)
+static void address_is(struct nft_batch *b, const struct fl_cidr *c, bool src)
 {
 	uint8_t mask[16] = {0};
 	bool v4 = c->ip.family == AF_INET;
@@ -182,72 +117,45 @@ static void address(struct nlmsghdr *h, const struct fl_cidr *c, bool src)
 
 	for (size_t i = 0; i < c->bits; i++)
 		mask[i / 8] |= (uint8_t)(0x80 >> i % 8);
-	payload(h, NFT_PAYLOAD_NETWORK_HEADER, v4 ? (src ? 12 : 16) : (src ? 8 : 24), (uint32_t)len);
+	nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? (src ? 12 : 16) : (src ? 8 : 24), (uint32_t)len, R(0));
 	if (c->bits < len * 8)
-		bitwise(h, mask, len);
-	cmp(h, NFT_CMP_EQ, raw, len);
+		nft_expr_mask(b, R(0), R(0), mask, len);
+	nft_expr_cmp(b, NFT_CMP_EQ, R(0), raw, len);
 }
 
-static void ct(struct nlmsghdr *h, uint32_t key, uint32_t bits)
+static void ct_has(struct nft_batch *b, uint32_t key, uint32_t bits)
 {
 	static const uint32_t none;
-	struct expr e = expr(h, "ct");
 
-	put_u32(&e, NFTA_CT_KEY, key);
-	put_u32(&e, NFTA_CT_DREG, NFT_REG_1);
-	done(&e);
-	bitwise(h, &bits, sizeof(bits));
-	cmp(h, NFT_CMP_NEQ, &none, sizeof(none));
+	nft_expr_ct(b, key, false, R(0));
+	nft_expr_mask(b, R(0), R(0), &bits, sizeof(bits));
+	nft_expr_cmp(b, NFT_CMP_NEQ, R(0), &none, sizeof(none));
 }
 
-static void xt_match(struct nlmsghdr *h, const char *name, uint32_t revision, const void *info, size_t len)
+static void xt_match(struct nft_batch *b, const char *name, uint32_t revision, const void *info, size_t len)
 {
-	struct expr e = expr(h, "match");
+	size_t nests[2];
 
-	mnl_attr_put_strz(h, NFTA_MATCH_NAME, name);
-	put_u32(&e, NFTA_MATCH_REV, revision);
-	mnl_attr_put(h, NFTA_MATCH_INFO, (len + 7) / 8 * 8, info); // padded as XT_ALIGN does
-	done(&e);
+	begin_expr(b, "match", nests);
+	nft_attr_str(b, NFTA_MATCH_NAME, name);
+	nft_attr_u32(b, NFTA_MATCH_REV, revision);
+	nft_attr(b, NFTA_MATCH_INFO, info, (len + 7) / 8 * 8); // as XT_ALIGN does
+	end_expr(b, nests);
 }
 
-static void counter(struct nlmsghdr *h)
+static void count(struct nft_batch *b)
 {
-	struct expr e = expr(h, "counter");
+	size_t nests[2];
 
-	mnl_attr_put_u64(h, NFTA_COUNTER_BYTES, 0);
-	mnl_attr_put_u64(h, NFTA_COUNTER_PACKETS, 0);
-	done(&e);
-}
-
-static void verdict(struct nlmsghdr *h, int32_t code, const char *to)
-{
-	struct expr e = expr(h, "immediate");
-
-	put_u32(&e, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-	struct nlattr *data = mnl_attr_nest_start(h, NFTA_IMMEDIATE_DATA),
-		      *v = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
-	put_u32(&e, NFTA_VERDICT_CODE, (uint32_t)code);
-	if (to)
-		mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, to);
-	mnl_attr_nest_end(h, v);
-	mnl_attr_nest_end(h, data);
-	done(&e);
-}
-
-static void comment(struct nlmsghdr *h, const char *text)
-{
-	char udata[128];
-	size_t n = strlen(text) + 1;
-
-	udata[0] = 0; // NFTNL_UDATA_RULE_COMMENT
-	udata[1] = (char)n;
-	memcpy(udata + 2, text, n);
-	mnl_attr_put(h, NFTA_RULE_USERDATA, n + 2, udata);
+	begin_expr(b, "counter", nests);
+	attr_u64(b, NFTA_COUNTER_BYTES, 0);
+	attr_u64(b, NFTA_COUNTER_PACKETS, 0);
+	end_expr(b, nests);
 }
 
 // ---- rules
 
-static void conntrack_iptables(struct nlmsghdr *h, enum fw_ct want)
+static void conntrack_iptables(struct nft_batch *b, enum fw_ct want)
 {
 	struct {
 		struct xt_conntrack_mtinfo3 m;
@@ -257,10 +165,10 @@ static void conntrack_iptables(struct nlmsghdr *h, enum fw_ct want)
 	info.m.state_mask = want == FW_CT_DNAT
 				? XT_CONNTRACK_STATE_DNAT
 				: XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED) | XT_CONNTRACK_STATE_BIT(IP_CT_RELATED);
-	xt_match(h, "conntrack", 3, &info, sizeof(info.m));
+	xt_match(b, "conntrack", 3, &info, sizeof(info.m));
 }
 
-static void dport_iptables(struct nlmsghdr *h, uint8_t proto, uint16_t port)
+static void dport_iptables(struct nft_batch *b, uint8_t proto, uint16_t port)
 {
 	union {
 		struct xt_tcp tcp;
@@ -270,74 +178,55 @@ static void dport_iptables(struct nlmsghdr *h, uint8_t proto, uint16_t port)
 
 	if (proto == IPPROTO_TCP) {
 		info.tcp = (struct xt_tcp){.spts = {0, 0xffff}, .dpts = {port, port}};
-		xt_match(h, "tcp", 0, &info, sizeof(info.tcp));
+		xt_match(b, "tcp", 0, &info, sizeof(info.tcp));
 	} else {
 		info.udp = (struct xt_udp){.spts = {0, 0xffff}, .dpts = {port, port}};
-		xt_match(h, "udp", 0, &info, sizeof(info.udp));
+		xt_match(b, "udp", 0, &info, sizeof(info.udp));
 	}
 }
 
-static void accept_rule(struct batch *b, const struct fw_fix *f, const struct fw_accept *a)
+static void accept_rule(struct nft_batch *b, const char *own, const struct fw_accept *a)
 {
-	struct nlmsghdr *h = begin_nft(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, f->table);
-	bool iptables = f->table->family != NFPROTO_INET;
+	bool iptables = b->family != NFPROTO_INET;
 	int family = a->src.ip.family ? a->src.ip.family : a->dst.ip.family;
+	uint16_t port_be = htons(a->dport);
 
-	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, f->own);
-	if (a->dport && iptables) { // its port matches ask for the rule's protocol
-		struct nlattr *compat = mnl_attr_nest_start(h, NFTA_RULE_COMPAT);
-
-		mnl_attr_put_u32(h, NFTA_RULE_COMPAT_PROTO, htonl(a->proto));
-		mnl_attr_put_u32(h, NFTA_RULE_COMPAT_FLAGS, 0);
-		mnl_attr_nest_end(h, compat);
-	}
-	struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
+	begin_rule(b, own, 0, a->dport && iptables ? a->proto : 0);
 	if (a->in_pods)
-		meta(h, NFT_META_IIFNAME, POD_LINKS, strlen(POD_LINKS));
+		meta_is(b, NFT_META_IIFNAME, POD_LINKS, strlen(POD_LINKS));
 	if (a->out_pods)
-		meta(h, NFT_META_OIFNAME, POD_LINKS, strlen(POD_LINKS));
+		meta_is(b, NFT_META_OIFNAME, POD_LINKS, strlen(POD_LINKS));
 	if (!iptables && family)
-		meta(h, NFT_META_NFPROTO, &(uint8_t){family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6}, 1);
+		meta_is(b, NFT_META_NFPROTO, &(uint8_t){family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6}, 1);
 	if (a->src.ip.family)
-		address(h, &a->src, true);
+		address_is(b, &a->src, true);
 	if (a->dst.ip.family)
-		address(h, &a->dst, false);
+		address_is(b, &a->dst, false);
 	if (a->proto)
-		meta(h, NFT_META_L4PROTO, &a->proto, 1);
+		meta_is(b, NFT_META_L4PROTO, &a->proto, 1);
 	if (a->dport && iptables) {
-		dport_iptables(h, a->proto, a->dport);
+		dport_iptables(b, a->proto, a->dport);
 	} else if (a->dport) {
-		uint16_t port_be = htons(a->dport);
-
-		payload(h, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
-		cmp(h, NFT_CMP_EQ, &port_be, sizeof(port_be));
+		nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, R(0));
+		nft_expr_cmp(b, NFT_CMP_EQ, R(0), &port_be, sizeof(port_be));
 	}
 	if (a->ct != FW_CT_ANY && iptables)
-		conntrack_iptables(h, a->ct);
+		conntrack_iptables(b, a->ct);
 	else if (a->ct == FW_CT_DNAT)
-		ct(h, NFT_CT_STATUS, IPS_DST_NAT);
+		ct_has(b, NFT_CT_STATUS, IPS_DST_NAT);
 	else if (a->ct == FW_CT_ANSWER)
-		ct(h, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
-	counter(h);
-	verdict(h, NF_ACCEPT, NULL);
-	mnl_attr_nest_end(h, list);
-	comment(h, a->why);
-	end(b, h);
+		ct_has(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	count(b);
+	nft_expr_verdict(b, NF_ACCEPT, NULL);
+	end_rule(b, a->why);
 }
 
-static void jump(struct batch *b, const struct fw_fix *f, const struct fw_place *p)
+static void jump(struct nft_batch *b, const char *own, const struct fw_place *p)
 {
-	struct nlmsghdr *h = begin_nft(b, NFT_MSG_NEWRULE, NLM_F_CREATE | (p->before ? 0 : NLM_F_APPEND), f->table);
-
-	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, p->chain->name);
-	if (p->before)
-		mnl_attr_put_u64(h, NFTA_RULE_POSITION, htobe64(p->before));
-	struct nlattr *list = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
-	counter(h);
-	verdict(h, NFT_JUMP, f->own);
-	mnl_attr_nest_end(h, list);
-	comment(h, "pods and Services");
-	end(b, h);
+	begin_rule(b, p->chain->name, p->before, 0);
+	count(b);
+	nft_expr_verdict(b, NFT_JUMP, own);
+	end_rule(b, "pods and Services");
 }
 
 static bool jumps_to(const struct fw_rule *r, const char *chain)
@@ -348,15 +237,16 @@ static bool jumps_to(const struct fw_rule *r, const char *chain)
 	return false;
 }
 
-// chain NULL: all of ours
-static unsigned take_out(struct batch *b, const struct fw_table *t, const char *own)
+// own NULL: all of ours
+static unsigned take_out(struct nft_batch *b, const struct fw_table *t, const char *own)
 {
 	unsigned n = 0;
 
+	about(b, t);
 	for (size_t i = 0; i < t->chains.n; i++)
 		for (size_t j = 0; j < t->chains.v[i].rules.n; j++)
 			if (jumps_to(&t->chains.v[i].rules.v[j], own)) {
-				delete_rule(b, t, t->chains.v[i].name, t->chains.v[i].rules.v[j].handle);
+				delete_rule(b, t->chains.v[i].name, t->chains.v[i].rules.v[j].handle);
 				n++;
 			}
 	for (size_t i = 0; i < t->chains.n; i++) {
@@ -364,8 +254,8 @@ static unsigned take_out(struct batch *b, const struct fw_table *t, const char *
 
 		if (!c->ours || (own && !fl_streq(c->name, own)))
 			continue;
-		delete_rule(b, t, c->name, 0);
-		chain(b, NFT_MSG_DELCHAIN, t, c->name);
+		nft_flush_chain(b, c->name);
+		nft_chain(b, NFT_MSG_DELCHAIN, c->name);
 		n++;
 	}
 	return n;
@@ -377,33 +267,30 @@ int fw_mend(struct fl_netlink *nl, const struct fw_host *h, const struct fw_fix 
 	struct fw_accept list[FW_MAX_ACCEPTS];
 	int family = fix->table->family == NFPROTO_INET ? 0 : fix->table->family == NFPROTO_IPV4 ? AF_INET : AF_INET6;
 	unsigned n = fix->places.n ? fw_accepts(h, fix->hook, family, list) : 0;
-	struct batch b;
+	struct nft_batch b;
 
 	start_batch(&b, nl, generation);
 	take_out(&b, fix->table, fix->own);
 	if (fix->places.n)
-		chain(&b, NFT_MSG_NEWCHAIN, fix->table, fix->own);
+		nft_chain(&b, NFT_MSG_NEWCHAIN, fix->own);
 	for (unsigned i = 0; i < n; i++)
-		accept_rule(&b, fix, &list[i]);
+		accept_rule(&b, fix->own, &list[i]);
 	for (size_t i = 0; i < fix->places.n; i++)
-		jump(&b, fix, &fix->places.v[i]);
+		jump(&b, fix->own, &fix->places.v[i]);
 	int rc = send_batch(&b, err);
-	if (rc < 0)
-		(void)fl_err_prefix(err, "write chain %s of nftables table %s %s", fix->own,
-				    fw_family_name(fix->table->family), fix->table->name);
+	nft_batch_deinit(&b);
 	return rc;
 }
 
 int fw_unmend(struct fl_netlink *nl, const struct fw_ruleset *r, uint32_t generation, struct fl_err *err)
 {
 	unsigned n = 0;
-	struct batch b;
+	struct nft_batch b;
 
 	start_batch(&b, nl, generation);
 	for (size_t i = 0; i < r->tables.n; i++)
 		n += take_out(&b, &r->tables.v[i], NULL);
-	if (n)
-		return send_batch(&b, err);
-	free(b.buf);
-	return 0;
+	int rc = n ? send_batch(&b, err) : 0;
+	nft_batch_deinit(&b);
+	return rc;
 }

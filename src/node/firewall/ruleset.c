@@ -18,6 +18,7 @@
 
 #define MAX_ELEMS        8192 // of a set that is looked into: block lists of the size of a country are not
 #define MAX_ATTR         32
+#define RELOAD_TABLE     "firewalld_policy_drop" // firewalld's, for the moments in which it reloads
 #define OWN_TABLE        "fairlead"
 #define TABLE_FLAG_OWNER 2u // NFT_TABLE_F_OWNER, newer than Debian 12's headers may be
 
@@ -264,7 +265,7 @@ static int read_tables(struct fl_netlink *nl, struct fw_ruleset *r, struct dump 
 		struct fw_table t = {.family = family, .name = text(&r->arena, tb[NFTA_TABLE_NAME])};
 		t.foreign_owner = u32(tb[NFTA_TABLE_FLAGS]) & TABLE_FLAG_OWNER;
 		if ((family == NFPROTO_IPV4 || family == NFPROTO_IPV6 || family == NFPROTO_INET) &&
-		    !fl_streq(t.name, OWN_TABLE))
+		    !fl_streq(t.name, OWN_TABLE) && !fl_streq(t.name, RELOAD_TABLE))
 			fl_vec_push(&r->tables, t);
 	}
 	return rc;
