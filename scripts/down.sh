@@ -10,5 +10,6 @@ build/fairlead down --data-dir="$data"
 if [[ -n ${SUDO_USER:-} && $SUDO_USER != root ]]; then
 	home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
 	rm -f "$home/.kube/fairlead.kubeconfig"
+	rmdir --ignore-fail-on-non-empty "$home/.kube" 2>/dev/null || true
 fi
 echo "fairlead is down; its objects stay in $data (build/fairlead reset --data-dir=$data removes them)"

@@ -47,7 +47,20 @@ analyzer() {
 	return 0
 }
 
+# Documents name files that exist: `x.c` or `folder/x.c`, relative to any folder.
+documents() {
+	local doc name all
+	all=$(git ls-files --cached --others --exclude-standard)
+	# shellcheck disable=SC2016 # backquotes are meant
+	while IFS=: read -r doc name; do
+		name=${name//\`/}
+		name=${name//./\\.}
+		grep -qE "(^|/)${name//\*/[^/]*}\$" <<<"$all" || echo "$doc names $name, which is not there"
+	done < <(git grep -oE '`[A-Za-z0-9_/*.-]+[.](c|h|sh|bash|bats)`' -- '*.md' | sort -u)
+}
+
 check "every file names its licence" spdx
+check "documents name files that exist" documents
 check "no file is longer than 800 lines" long
 check "clang-format" format
 check "layers" scripts/check-layers.sh

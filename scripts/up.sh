@@ -79,8 +79,9 @@ ask_three "$bin" exec --data-dir="$data" "$first" -- /bin/fairlead-echo get "htt
 
 if [[ -n ${SUDO_USER:-} && $SUDO_USER != root ]]; then
 	home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
-	install -d -o "$SUDO_USER" -m 0700 "$home/.kube"
-	install -o "$SUDO_USER" -m 0600 "$config" "$home/.kube/fairlead.kubeconfig"
+	group=$(id -gn "$SUDO_USER")
+	[[ -d $home/.kube ]] || install -d -o "$SUDO_USER" -g "$group" -m 0700 "$home/.kube"
+	install -o "$SUDO_USER" -g "$group" -m 0600 "$config" "$home/.kube/fairlead.kubeconfig"
 	config=$home/.kube/fairlead.kubeconfig
 fi
 say "Next"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -90,6 +91,8 @@ static int run(struct up *up, uint64_t started_ms, struct fl_err *err)
 {
 	struct fl_options *o = &up->o;
 	AUTO_CLOSE int lock = -1;
+	if (geteuid() != 0)
+		return fl_err_set(err, -EPERM, "a node makes network namespaces, links and rules: run it as root");
 	int rc = fl_cli_enter_netns(o->netns, err);
 	if (rc < 0 || (rc = fl_supervisor_lock(o->data_dir, &lock, err)) < 0 ||
 	    (rc = fl_cli_finish_reset(o->data_dir, true, err)) < 0 || (rc = fl_cli_repair(o, err)) < 0)

@@ -72,6 +72,11 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	[[ $status == 1 && $output == *"is in use by"*"pid $(cat "$WORLD_DIR/one/lock")"* ]]
 }
 
+@test "an ordinary user is told at once that a node needs root" {
+	run setpriv --reuid=65534 --regid=65534 --clear-groups "$FAIRLEAD" up --data-dir="$BATS_TEST_TMPDIR/mine"
+	[[ $status == 1 && $output == *"run it as root"* && ! -e $BATS_TEST_TMPDIR/mine ]]
+}
+
 @test "a deployment of three pods and its Service answer from the host" {
 	kc one apply -f "$ROOT/examples/webui.yaml"
 	kc one rollout status deployment/webui --timeout=60s
