@@ -361,28 +361,12 @@ static int decode_packed(struct decoder *d, const struct fl_schema *items, struc
 	return 0;
 }
 
-static bool is_zero(const struct fl_json *v)
-{
-	switch (v->type) {
-	case FL_JSON_BOOL:
-		return !v->b;
-	case FL_JSON_INT:
-		return v->i == 0;
-	case FL_JSON_FLOAT:
-		return v->f == 0;
-	case FL_JSON_STRING:
-		return v->str.len == 0;
-	default:
-		return false;
-	}
-}
-
 // Does the zero value that arrived mean "not set"? A struct that Go holds by value has the default {}.
 static bool means_absent(const struct fl_schema_prop *p, const struct fl_json *v)
 {
 	if (v->type == FL_JSON_OBJECT)
 		return !v->kids.count && !p->keep_zero && fl_json_is(p->dflt, FL_JSON_OBJECT);
-	return !p->keep_zero && is_zero(v);
+	return !p->keep_zero && fl_json_is_zero(v);
 }
 
 static int decode_property(struct decoder *d, const struct fl_schema_prop *p, const struct fl_wire_field *f,

@@ -111,24 +111,6 @@ static int wrong_type(struct decode *d, const struct fl_schema *s, const struct 
 			  d->struct_name, d->path.data, want.data);
 }
 
-static bool is_zero(const struct fl_json *v)
-{
-	switch (v->type) {
-	case FL_JSON_NULL:
-		return true;
-	case FL_JSON_BOOL:
-		return !v->b;
-	case FL_JSON_INT:
-		return v->i == 0;
-	case FL_JSON_FLOAT:
-		return v->f == 0;
-	case FL_JSON_STRING:
-		return v->str.len == 0;
-	default:
-		return false;
-	}
-}
-
 static bool means_absent(const struct fl_schema_prop *p, const struct fl_json *value)
 {
 	if (value->type == FL_JSON_NULL)
@@ -140,7 +122,7 @@ static bool means_absent(const struct fl_schema_prop *p, const struct fl_json *v
 	case FL_SCHEMA_INTEGER:
 	case FL_SCHEMA_NUMBER:
 	case FL_SCHEMA_BOOLEAN:
-		return is_zero(value);
+		return fl_json_is_zero(value);
 	case FL_SCHEMA_ARRAY:
 	case FL_SCHEMA_MAP:
 		return !p->required && value->kids.count == 0;

@@ -73,6 +73,7 @@ struct fl_json *fl_json_path(const struct fl_json *j, const char *key, ...)
     __attribute__((sentinel)); // keys, then NULL
 struct fl_json *fl_json_index(const struct fl_json *array, size_t i);
 size_t fl_json_count(const struct fl_json *j);
+bool fl_json_is_zero(const struct fl_json *j);       // null, false, 0 or "": what Go's omitempty leaves out of scalars
 const char *fl_json_string(const struct fl_json *j); // NULL when it is no string
 const char *fl_json_str(const struct fl_json *object, const char *key);
 const char *fl_json_str_or(const struct fl_json *object, const char *key, const char *otherwise);

@@ -26,3 +26,26 @@ int fl_json_shortest_digits(double f, char digits[static 17], int *ret_exponent)
 		n--;
 	return n;
 }
+
+void fl_json_put_digits(struct fl_buf *b, const char *digits, int n, int exponent, int exponent_digits)
+{
+	if (exponent_digits) {
+		fl_buf_putc(b, digits[0]);
+		if (n > 1) {
+			fl_buf_putc(b, '.');
+			fl_buf_append(b, digits + 1, (size_t)n - 1);
+		}
+		fl_buf_printf(b, "e%c%0*d", exponent < 0 ? '-' : '+', exponent_digits, abs(exponent));
+	} else if (exponent < 0) {
+		fl_buf_puts(b, "0.");
+		for (int i = -1; i > exponent; i--)
+			fl_buf_putc(b, '0');
+		fl_buf_append(b, digits, (size_t)n);
+	} else {
+		for (int i = 0; i < n || i <= exponent; i++) {
+			if (i == exponent + 1)
+				fl_buf_putc(b, '.');
+			fl_buf_putc(b, i < n ? digits[i] : '0');
+		}
+	}
+}

@@ -55,6 +55,24 @@ struct fl_json *fl_json_index(const struct fl_json *array, size_t i)
 	return e;
 }
 
+bool fl_json_is_zero(const struct fl_json *j)
+{
+	switch (j->type) {
+	case FL_JSON_NULL:
+		return true;
+	case FL_JSON_BOOL:
+		return !j->b;
+	case FL_JSON_INT:
+		return j->i == 0;
+	case FL_JSON_FLOAT:
+		return j->f == 0;
+	case FL_JSON_STRING:
+		return j->str.len == 0;
+	default:
+		return false;
+	}
+}
+
 size_t fl_json_count(const struct fl_json *j)
 {
 	return j && j->type >= FL_JSON_ARRAY ? j->kids.count : 0;

@@ -22,25 +22,7 @@ static void put_float(struct fl_buf *b, double f)
 	int exponent, n = fl_json_shortest_digits(f, digits, &exponent);
 	if (f < 0)
 		fl_buf_putc(b, '-');
-	if (exponent < -4 || exponent >= 6) {
-		fl_buf_putc(b, digits[0]);
-		if (n > 1) {
-			fl_buf_putc(b, '.');
-			fl_buf_append(b, digits + 1, (size_t)n - 1);
-		}
-		fl_buf_printf(b, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
-	} else if (exponent < 0) {
-		fl_buf_puts(b, "0.");
-		for (int i = -1; i > exponent; i--)
-			fl_buf_putc(b, '0');
-		fl_buf_append(b, digits, (size_t)n);
-	} else {
-		for (int i = 0; i < n || i <= exponent; i++) {
-			if (i == exponent + 1)
-				fl_buf_putc(b, '.');
-			fl_buf_putc(b, i < n ? digits[i] : '0');
-		}
-	}
+	fl_json_put_digits(b, digits, n, exponent, exponent < -4 || exponent >= 6 ? 2 : 0);
 }
 
 void fl_yaml_write_number(struct fl_buf *b, const struct fl_json *j)

@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What outlives the proxy, and what must not: restarts, strangers' tables, other layouts, cleanup.
-#include "net_test.h"
+#include "stage_test.h"
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 
-#include "proxy/host.h"
 #include "proxy/nft/layout.h"
 #include "proxy/nft/read.h"
-
-#define HTTP_PORTS "[{name: http, port: 8080, protocol: TCP}]"
-
-static struct net net;
-static struct feed f;
-static struct fl_proxy_backend_config cfg;
-static char run_dir[64];
-static struct fl_proxy_opts opts;
 
 static const char web[] = "kind: Service\n"
 			  "apiVersion: v1\n"
@@ -29,35 +19,6 @@ static const char web[] = "kind: Service\n"
 			  "  clusterIP: 10.96.0.20\n"
 			  "  sessionAffinity: ClientIP\n"
 			  "  ports: [{name: http, port: 80, protocol: TCP, nodePort: 30080}]\n";
-
-static void prepare(void)
-{
-	cfg = test_config();
-	if (!net_init(&net, false))
-		skip();
-	snprintf(run_dir, sizeof(run_dir), "/tmp/fairlead-proxy-test-%d", (int)getpid());
-	mkdir(run_dir, 0700);
-	opts = (struct fl_proxy_opts){
-	    .run_dir = run_dir,
-	    .service_cidrs = {cfg.service_cidrs[0], cfg.service_cidrs[1]},
-	    .n_service_cidrs = 2,
-	};
-	must(fl_proxy_host_sysctls(&opts, &err));
-	must(fl_proxy_host_routes(&opts, &err));
-	feed_init(&f, &cfg, "node-a");
-}
-
-static int finish(void **state)
-{
-	if (f.core) {
-		feed_deinit(&f);
-		must(fl_proxy_cleanup(&opts, &err));
-		net_deinit(&net);
-	}
-	f = (struct feed){0};
-	rmdir(run_dir);
-	return 0;
-}
 
 static int store_generation(const struct nlmsghdr *msg, void *arg)
 {
@@ -101,7 +62,7 @@ static void restart_writes_nothing(void **state)
 {
 	int servers[PODS];
 
-	prepare();
+	stage(false);
 	for (int i = 0; i < PODS; i++)
 		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
 	feed_apply(&f, web);
@@ -127,7 +88,7 @@ static void restart_writes_nothing(void **state)
 
 static void restart_catches_up(void **state)
 {
-	prepare();
+	stage(false);
 	feed_apply(&f, web);
 	feed_apply(&f, "kind: Service\n"
 		       "apiVersion: v1\n"
@@ -159,7 +120,7 @@ static void removed_table_comes_back(void **state)
 {
 	struct fl_err e = {0};
 
-	prepare();
+	stage(false);
 	feed_apply(&f, web);
 	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
 	AUTO_FREE char *before = kernel_text(&f);
@@ -264,7 +225,7 @@ static void endpoints_change_without_gap(void **state)
 {
 	struct knocker k;
 
-	prepare();
+	stage(false);
 	feed_apply(&f, plain_web);
 	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
 	start_knocking(&k);
@@ -282,7 +243,7 @@ static void other_rules_without_gap(void **state)
 {
 	struct knocker k;
 
-	prepare();
+	stage(false);
 	feed_apply(&f, plain_web);
 	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
 	uint64_t handle = table_handle();

@@ -1,48 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packets through the rules: who answers, with which source, and how refusals look, from the host, from pods and from
 // outside.
-#include "net_test.h"
-
-#include <sys/stat.h>
-
-#include "proxy/host.h"
-
-#define HTTP_PORTS "[{name: http, port: 8080, protocol: TCP}]"
-
-static struct net net;
-static struct feed f;
-static char run_dir[64];
-static struct fl_proxy_opts opts;
-
-static void prepare(bool with_client)
-{
-	struct fl_proxy_backend_config cfg = test_config();
-
-	if (!net_init(&net, with_client))
-		skip();
-	snprintf(run_dir, sizeof(run_dir), "/tmp/fairlead-proxy-test-%d", (int)getpid());
-	mkdir(run_dir, 0700);
-	opts = (struct fl_proxy_opts){
-	    .run_dir = run_dir,
-	    .service_cidrs = {cfg.service_cidrs[0], cfg.service_cidrs[1]},
-	    .n_service_cidrs = 2,
-	};
-	must(fl_proxy_host_sysctls(&opts, &err));
-	must(fl_proxy_host_routes(&opts, &err));
-	feed_init(&f, &cfg, "node-a");
-}
-
-static int finish(void **state)
-{
-	if (f.core) {
-		feed_deinit(&f);
-		must(fl_proxy_cleanup(&opts, &err));
-		net_deinit(&net);
-	}
-	f = (struct feed){0};
-	rmdir(run_dir);
-	return 0;
-}
+#include "stage_test.h"
 
 static const char web[] = "kind: Service\n"
 			  "apiVersion: v1\n"
@@ -85,7 +44,7 @@ static void cluster_ip_from_host(void **state)
 {
 	int servers[PODS];
 
-	prepare(false);
+	stage(false);
 	start_web(AF_INET, servers, 0x7);
 	check_spread(net.host, "10.96.0.20", 80, servers, 0x7);
 	struct meeting m = meet(&net, net.host, "10.96.0.20", 80, servers, PODS);
@@ -99,7 +58,7 @@ static void cluster_ip_from_pod(void **state)
 {
 	int servers[PODS];
 
-	prepare(false);
+	stage(false);
 	start_web(AF_INET, servers, 0x7);
 	check_spread(net.pod[3], "10.96.0.20", 80, servers, 0x7);
 	struct meeting m = meet(&net, net.pod[3], "10.96.0.20", 80, servers, PODS);
@@ -113,7 +72,7 @@ static void ipv6(void **state)
 {
 	int servers[PODS];
 
-	prepare(false);
+	stage(false);
 	start_web(AF_INET6, servers, 0x3);
 	check_spread(net.host, "fd00:10:96::20", 80, servers, 0x3);
 	check_spread(net.pod[2], "fd00:10:96::20", 80, servers, 0x3);
@@ -128,7 +87,7 @@ static void hairpin(void **state)
 {
 	int servers[PODS];
 
-	prepare(false);
+	stage(false);
 	start_web(AF_INET, servers, 0x1);
 	struct meeting m = meet(&net, net.pod[0], "10.96.0.20", 80, servers, PODS);
 	assert_int_equal(m.server, 0);
@@ -142,7 +101,7 @@ static void node_port(void **state)
 {
 	int servers[PODS];
 
-	prepare(true);
+	stage(true);
 	start_web(AF_INET, servers, 0x3);
 	check_spread(net.client, "192.0.2.1", 30080, servers, 0x3);
 	check_spread(net.host, "192.0.2.1", 30080, servers, 0x3);
@@ -164,7 +123,7 @@ static void external_policy_local(void **state)
 {
 	int servers[PODS];
 
-	prepare(true);
+	stage(true);
 	for (int i = 0; i < PODS; i++)
 		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
 	feed_apply(&f, "kind: Service\n"
@@ -220,7 +179,7 @@ static void source_ranges(void **state)
 {
 	int servers[PODS];
 
-	prepare(true);
+	stage(true);
 	for (int i = 0; i < PODS; i++)
 		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
 	const char *lb = "kind: Service\n"
@@ -254,7 +213,7 @@ static void udp(void **state)
 	int servers[PODS];
 	char c;
 
-	prepare(true);
+	stage(true);
 	for (int i = 0; i < PODS; i++)
 		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_DGRAM, 5353);
 	feed_apply(&f, "kind: Service\n"
@@ -325,7 +284,7 @@ static void refusals(void **state)
 {
 	char c;
 
-	prepare(true);
+	stage(true);
 	feed_apply(&f, web);
 	feed_apply(&f, "kind: Service\n"
 		       "apiVersion: v1\n"
@@ -361,7 +320,7 @@ static void established_survive(void **state)
 {
 	int servers[PODS];
 
-	prepare(false);
+	stage(false);
 	start_web(AF_INET, servers, 0x1);
 	struct meeting pod = meet(&net, net.pod[3], "10.96.0.20", 80, servers, PODS);
 	struct meeting host = meet(&net, net.host, "10.96.0.20", 80, servers, PODS);
@@ -382,7 +341,7 @@ static void affinity(void **state)
 {
 	int servers[PODS], first = -1;
 
-	prepare(false);
+	stage(false);
 	for (int i = 0; i < PODS; i++)
 		servers[i] = serve(&net, net.pod[i], AF_INET, SOCK_STREAM, 8080);
 	feed_apply(&f, "kind: Service\n"
