@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Formats: an older file is brought up step by step, each step whole or not at all; a newer one is refused by name. The
-// steps are this test's own: format 1 is the first there is.
+// steps are this test's own: format 1 is the first there is. A file of it is kept in tests/golden/store.
 #include <errno.h>
 #include <stdio.h>
 
@@ -147,6 +147,46 @@ static void test_no_version(void **state)
 	assert_non_null(strstr(err.text, "has no version"));
 }
 
+#define FORMAT_1 "tests/golden/store/format-1.sql"
+
+static void on_event(void *arg, struct fl_store_event *e)
+{
+	fl_buf_printf(arg, " %d:", (int)e->rv);
+	show_object(arg, e->obj);
+}
+
+// A file as the first version left it: whole, with its history, and it can be written.
+static void test_file_of_format_1(void **state)
+{
+	struct bed b;
+	struct fl_err err = {0};
+	struct fl_store_watch *w;
+	AUTO(fl_buf_deinit) struct fl_buf sql = {0}, told = {0};
+	bed_init(&b);
+	read_all(FORMAT_1, &sql);
+	fl_buf_append(&sql, "", 1);
+	bed_sql(&b, sql.data);
+	bed_open(&b);
+	assert_int_equal(fl_store_revision(b.s), 6);
+	assert_string_equal(list_now(&b, "ns"), "ns/kept=second@3 ns/unicode=\xc3\xa9 '\\@6");
+	assert_int_equal(fl_store_count(b.s, b.things, NULL), 3);
+	struct fl_store_watch_opts o = {.resource = b.things, .from_rv = 2, .on_event = on_event, .arg = &told};
+	assert_int_equal(fl_store_watch_open(b.s, &o, &w, &err), 0);
+	assert_int_equal(write_wait(&b, FL_STORE_UPDATE, "ns", "kept", "third"), 7);
+	bed_turn(&b);
+	fl_store_watch_close(&w);
+	assert_string_equal(told.data, " 3: ns/kept=second@3 4: ns/gone=short@4 5: /wide=no namespace@5"
+				       " 6: ns/unicode=\xc3\xa9 '\\@6 7: ns/kept=third@7");
+	bed_close(&b);
+	sqlite3 *db = open_db(&b, NULL);
+	assert_int_equal(number(db, "PRAGMA user_version"), FL_SQLITE_FORMAT);
+	sqlite3_close(db);
+	bed_open(&b);
+	assert_string_equal(list_now(&b, "ns"), "ns/kept=third@7 ns/unicode=\xc3\xa9 '\\@6");
+	bed_close(&b);
+	bed_deinit(&b);
+}
+
 int main(void)
 {
 	powercut_register();
@@ -155,6 +195,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_step_fails, setup, bed_teardown),
 	    cmocka_unit_test(test_power_cut),
 	    cmocka_unit_test_setup_teardown(test_no_version, setup, bed_teardown),
+	    cmocka_unit_test(test_file_of_format_1),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
