@@ -109,8 +109,8 @@ static int remove_in(int dir_fd, const char *name, dev_t dev, const char *path, 
 	if (st.st_dev != dev)
 		return fl_err_set(err, -EBUSY, "remove %s/%s: something is mounted there", path, name);
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return fl_err_set(err, -errno, "remove %s/%s: %s", path, name, strerror(errno));
+	if (fd < 0) // somebody else may be removing it as well
+		return errno == ENOENT ? 0 : fl_err_set(err, -errno, "remove %s/%s: %s", path, name, strerror(errno));
 	DIR *d = fdopendir(fd);
 	if (!d) {
 		close(fd);

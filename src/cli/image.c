@@ -98,7 +98,7 @@ static int fetch(struct job *j, const struct fl_image_fetch_opts *base)
 	j->fetch = fl_image_fetch_start(&o);
 	uv_run(&j->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&j->loop);
-	return j->rc;
+	return j->rc < 0 ? j->rc : fl_image_store_settle(&j->store, &j->err);
 }
 
 static int import(struct job *j)

@@ -14,7 +14,7 @@
 #include "node/image/fetch.h"
 
 #define PULLS_MAX     3 // at once
-#define COLLECT_MS    60000
+#define HOUSE_MS      60000
 #define HIGH_PERCENT  85
 #define LOW_PERCENT   80
 #define MIN_AGE_S     120 // kubelet: imageMinimumGCAge
@@ -195,7 +195,7 @@ static void pull_free(struct pull *p)
 
 static void start_pulls(struct fl_images *im);
 
-static void collect_soon(struct fl_images *im);
+static void house_soon(struct fl_images *im);
 
 static void on_fetched(void *arg, int rc, const struct fl_image_fetched *fetched, const char *message)
 {
@@ -226,8 +226,8 @@ static void on_fetched(void *arg, int rc, const struct fl_image_fetched *fetched
 		r.message = text;
 	}
 	r.rc = rc;
-	if (rc == -ENOSPC)
-		collect_soon(im);
+	if (rc == -ENOSPC || rc == 0)
+		house_soon(im);
 	start_pulls(im);
 	for (size_t i = 0; i < p->waiters.n; i++) {
 		r.total_ms = now - p->waiters.v[i].since_ms;
@@ -385,13 +385,15 @@ static void house_work(uv_work_t *work)
 
 	if (fl_image_store_sweep(&im->store, fl_image_embedded_hex(), &err) < 0)
 		fl_warn("leftovers of images stay behind: %s", err.text);
+	if (fl_image_store_settle(&im->store, &err) < 0)
+		fl_warn("images are not safe from a power failure: %s", err.text);
 	if (fl_image_store_collect(&im->store, im->o.high_percent, im->o.low_percent, MIN_AGE_S, &freed, &n, &err) < 0)
 		fl_warn("unused images cannot be removed: %s", err.text);
 	else if (n)
 		fl_info("disk runs low, unused images are removed images=%u bytes=%llu", n, (unsigned long long)freed);
 }
 
-static void on_collect(uv_timer_t *timer);
+static void on_house(uv_timer_t *timer);
 
 static void house_after(uv_work_t *work, int status)
 {
@@ -399,10 +401,10 @@ static void house_after(uv_work_t *work, int status)
 
 	im->working = false;
 	if (!im->closing)
-		uv_timer_start(&im->timer, on_collect, COLLECT_MS, 0);
+		uv_timer_start(&im->timer, on_house, HOUSE_MS, 0);
 }
 
-static void on_collect(uv_timer_t *timer)
+static void on_house(uv_timer_t *timer)
 {
 	struct fl_images *im = timer->data;
 
@@ -412,10 +414,10 @@ static void on_collect(uv_timer_t *timer)
 	uv_queue_work(im->o.loop, &im->work, house_work, house_after);
 }
 
-static void collect_soon(struct fl_images *im)
+static void house_soon(struct fl_images *im)
 {
 	if (!im->closing)
-		uv_timer_start(&im->timer, on_collect, 0, 0);
+		uv_timer_start(&im->timer, on_house, 0, 0);
 }
 
 // --- Node.status.images ---
@@ -472,7 +474,7 @@ struct fl_images *fl_images_new(const struct fl_images_opts *o)
 	uv_timer_init(o->loop, &im->timer);
 	im->timer.data = im;
 	im->timer_open = true;
-	collect_soon(im);
+	house_soon(im);
 	return im;
 }
 

@@ -85,7 +85,8 @@ static void collect_stages(const struct fl_image_store *s, struct sweep *w)
 	closedir(d);
 }
 
-// Images that no name leads to: moved to tmp/, so that they are no images any more.
+// Images that no name leads to, or that a power failure may have damaged: moved to tmp/, so that they are no images any
+// more. Names of the latter stay, and lead nowhere.
 static int collect_nameless(const struct fl_image_store *s, const char *keep, struct sweep *w, struct fl_err *err)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -106,9 +107,19 @@ static int collect_nameless(const struct fl_image_store *s, const char *keep, st
 		return fl_err_set(err, -errno, "read %s: %s", s->dir, strerror(errno));
 	for (struct dirent *e; (e = readdir(d));) {
 		AUTO_FREE char *path = fl_asprintf("%s/%s", s->dir, e->d_name), *to = NULL;
+		bool unsafe;
 
+		// What replaces the names is written under the lock, and we hold it.
+		if (fl_starts_with(e->d_name, "names.json.")) {
+			unlink(path);
+			continue;
+		}
 		// An image, or what an unpacking of earlier versions left: "<hex>.<pid>"
-		if (strspn(e->d_name, "0123456789abcdef") != 64 || fl_map_get(&used, e->d_name))
+		if (strspn(e->d_name, "0123456789abcdef") != 64)
+			continue;
+		unsafe =
+		    fl_image_is_hex_name(e->d_name) && !fl_streq(e->d_name, keep) && fl_image_is_unsafe(s, e->d_name);
+		if (fl_map_get(&used, e->d_name) && !unsafe)
 			continue;
 		to = fl_image_tmp_name(s);
 		if (rename(path, to) == 0)

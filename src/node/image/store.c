@@ -217,11 +217,61 @@ int fl_image_store_place(const struct fl_image_store *s, const char *dir, const 
 	return 0;
 }
 
+// --- power failures ---
+
+static char *boot_id(void)
+{
+	char *text = NULL;
+
+	return fl_file_read("/proc/sys/kernel/random/boot_id", &text, NULL, NULL) == 0 ? text : fl_strdup("");
+}
+
+bool fl_image_is_unsafe(const struct fl_image_store *s, const char *hex)
+{
+	AUTO_FREE char *synced = fl_image_store_path(s, hex, "synced"), *path = fl_image_store_path(s, hex, "boot_id"),
+		       *then = NULL, *now = NULL;
+
+	if (access(synced, F_OK) == 0)
+		return false;
+	now = boot_id();
+	return fl_file_read(path, &then, NULL, NULL) < 0 || strcmp(then, now) != 0;
+}
+
+int fl_image_store_settle(const struct fl_image_store *s, struct fl_err *err)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO_CLOSE int fs = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fl_image_entry *images = NULL;
+	const char **marks;
+	size_t n = 0, wanted = 0;
+	int rc = fl_image_store_list(s, &a, &images, &n, err);
+
+	if (rc < 0)
+		return rc;
+	marks = fl_arena_zalloc(&a, (n + 1) * sizeof(*marks));
+	for (size_t i = 0; i < n; i++) {
+		const char *mark = fl_arena_printf(&a, "%s/%s/synced", s->dir, fl_image_hex(images[i].id));
+
+		if (access(mark, F_OK) < 0 && !fl_image_is_unsafe(s, fl_image_hex(images[i].id)))
+			marks[wanted++] = mark;
+	}
+	if (wanted && (fs < 0 || syncfs(fs) < 0))
+		return fl_err_set(err, -errno, "sync %s: %s", s->dir, strerror(errno));
+	for (size_t i = 0; i < wanted; i++) {
+		AUTO_CLOSE int fd = open(marks[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		if (fd < 0 && errno != ENOENT) // removed meanwhile
+			return fl_err_set(err, -errno, "create %s: %s", marks[i], strerror(errno));
+	}
+	return 0;
+}
+
 int fl_image_store_commit(const struct fl_image_store *s, const char *dir, const struct fl_image_manifest *m,
 			  const struct fl_image_ref *ref, const char *digest, struct fl_err *err)
 {
 	AUTO_FREE char *image = fl_asprintf("%s/image", dir), *from = fl_asprintf("%s/rootfs", dir),
-		       *to = fl_asprintf("%s/image/rootfs", dir), *info = fl_asprintf("%s/image/image.json", dir);
+		       *to = fl_asprintf("%s/image/rootfs", dir), *info = fl_asprintf("%s/image/image.json", dir),
+		       *boot = fl_asprintf("%s/image/boot_id", dir), *now = boot_id();
 	AUTO_FREE char *place = fl_asprintf("%s/%s", s->dir, fl_image_hex(m->id));
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	AUTO_CLOSE int lock = -1;
@@ -235,14 +285,11 @@ int fl_image_store_commit(const struct fl_image_store *s, const char *dir, const
 	if (rename(from, to) < 0)
 		return fl_err_set(err, -errno, "rename %s: %s", from, strerror(errno));
 	fl_json_write(&b, m->info);
-	rc = fl_file_write(info, b.data, b.len, 0600, err);
+	rc = fl_node_file_put(info, b.data, b.len, 0600, err);
+	if (rc == 0)
+		rc = fl_node_file_put(boot, now, strlen(now), 0600, err);
 	if (rc < 0)
 		return rc;
-	AUTO_CLOSE int fs = open(image, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	// A power failure must not leave files without contents under a name that says they are whole.
-	if (fs < 0 || syncfs(fs) < 0)
-		return fl_err_set(err, -errno, "sync %s: %s", image, strerror(errno));
 	lock = fl_image_lock(s, LOCK_EX, err);
 	if (lock < 0)
 		return lock;

@@ -9,9 +9,10 @@
 //   images/tmp/<random>/      work under way. `lock` in it is held by its process: a free one is a leftover
 //
 // Who makes an image works in tmp/, and in the end renames the directory and enters the name, under the lock. An image
-// without a name (its maker was killed in between) is a leftover, too. An image is in use as long as a container's
-// directory, under <pods>, has a link `lower` to its rootfs. The directory is nobody's but root's: a rootfs may hold
-// set-user-id programs and device files.
+// without a name (its maker was killed in between) is a leftover, too. Nobody waits for the disk meanwhile: an image
+// has a file `synced` once it is safe from a power failure, and without it does not outlive the boot that it came in.
+// An image is in use as long as a container's directory, under <pods>, has a link `lower` to its rootfs. The directory
+// is nobody's but root's: a rootfs may hold set-user-id programs and device files.
 //
 // All calls block, most for a few file operations; those that do not say so. Any thread.
 #pragma once
@@ -82,10 +83,12 @@ struct fl_image_manifest {            // strings and trees in the arena of the c
 FL_WUR int fl_image_manifest_read(struct fl_arena *a, const char *dir, struct fl_image_manifest *ret,
 				  struct fl_err *err);
 
-// Puts <dir>/rootfs and `info` in place as image `id`, syncs it to disk before (may take long); enters the names. An
+// Puts <dir>/rootfs and `info` in place as image `id`; enters the names. fl_image_store_settle() is to follow. An
 // image that is there already is kept. ref may be NULL: only the digest's name, of ref's repository, is entered then.
 FL_WUR int fl_image_store_commit(const struct fl_image_store *s, const char *dir, const struct fl_image_manifest *m,
 				 const struct fl_image_ref *ref, const char *digest, struct fl_err *err);
+// Makes what is there now safe from a power failure (may take long).
+FL_WUR int fl_image_store_settle(const struct fl_image_store *s, struct fl_err *err);
 // Puts <dir> in place as image `id` without a name: the embedded one.
 FL_WUR int fl_image_store_place(const struct fl_image_store *s, const char *dir, const char *id, struct fl_err *err);
 

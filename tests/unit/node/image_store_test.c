@@ -91,6 +91,34 @@ static void an_image_without_name_is_a_leftover(void **state)
 	expect_only(f, 0, true);
 }
 
+// A power failure may have taken the contents of files that nobody had synced; the boot after it knows by the mark.
+static void what_was_not_synced_does_not_outlive_the_boot(void **state)
+{
+	struct image_fixture *f = *state;
+	AUTO_FREE char *a = make_image(f, "a.tar", "name=a:1 text=a"), *b = make_image(f, "b.tar", "name=b:1 text=b");
+	struct fl_image_entry *list = NULL;
+	struct fl_arena arena = {0};
+	size_t n = 0;
+
+	import_ok(f, a, NULL);
+	assert_int_equal(fl_image_store_settle(&f->store, NULL), 0);
+	import_ok(f, b, NULL);
+	assert_int_equal(fl_image_store_sweep(&f->store, NULL, NULL), 0);
+	expect_only(f, 2, true);
+	assert_int_equal(run("echo another >%s/boot && for d in %s/*/boot_id; do cp %s/boot $d; done", f->work,
+			     f->store.dir, f->work),
+			 0);
+	assert_int_equal(fl_image_store_settle(&f->store, NULL), 0); // too late
+	assert_int_equal(fl_image_store_sweep(&f->store, NULL, NULL), 0);
+	expect_only(f, 1, true);
+	assert_int_equal(fl_image_store_list(&f->store, &arena, &list, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(list[0].tags[0], "docker.io/library/a:1");
+	import_ok(f, b, NULL);
+	expect_only(f, 2, true);
+	fl_arena_deinit(&arena);
+}
+
 static void removal(void **state)
 {
 	struct image_fixture *f = *state;
@@ -172,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(killed_at_any_moment, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(an_image_without_name_is_a_leftover, image_setup, image_teardown),
+	    cmocka_unit_test_setup_teardown(what_was_not_synced_does_not_outlive_the_boot, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(removal, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(many_at_once, image_setup, image_teardown),
 	};
