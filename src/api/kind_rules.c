@@ -91,6 +91,17 @@ static bool is_free_text(const struct fl_json *root, const struct fl_json *paren
 	return false;
 }
 
+// Anywhere: what nearly no object has, found without a look at the names around it.
+static bool any_nul(const struct fl_json *j)
+{
+	if (j->type == FL_JSON_STRING)
+		return is_cut(j->str.s, j->str.len);
+	fl_json_each (child, j)
+		if (is_cut(child->key, child->key_len) || any_nul(child))
+			return true;
+	return false;
+}
+
 static bool holds_nul(const struct fl_json *root, const struct fl_json *j, bool free_text)
 {
 	if (j->type == FL_JSON_STRING)
@@ -130,7 +141,7 @@ void fl_kind_validate(const struct fl_kind *k, struct fl_causes *c, const struct
 	struct fl_causes constraints = {.arena = c->arena};
 
 	// All rules below read strings up to their first NUL: nothing that hides behind one may be stored.
-	if (holds_nul(obj, obj, false))
+	if (any_nul(obj) && holds_nul(obj, obj, false))
 		name_nuls(c, obj, obj, "", false);
 	fl_object_validate_meta(c, k, obj, old);
 	if (k->hooks->validate)

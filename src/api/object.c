@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#define USUAL_BYTES 1000 // of an object: room for it at once
+
 const char *fl_resource_intern(const char *group, const char *plural)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -247,6 +249,7 @@ void fl_object_serialize(struct fl_buf *b, struct fl_json *root, long *ret_rv_at
 	size_t start = b->len;
 	bool first = true, seen = false;
 
+	fl_buf_reserve(b, USUAL_BYTES);
 	move_to_front(root, &after, "kind");
 	move_to_front(root, &after, "apiVersion");
 	move_to_front(root, &after, "metadata");

@@ -279,11 +279,11 @@ void fl_validate_one_of(struct fl_causes *c, const char *field, const struct fl_
 	AUTO(fl_buf_deinit) struct fl_buf list = {0};
 	const char *s = fl_json_string(value);
 
-	for (size_t i = 0; supported[i]; i++) {
+	for (size_t i = 0; supported[i]; i++)
 		if (fl_streq(s, supported[i]))
 			return;
+	for (size_t i = 0; supported[i]; i++)
 		fl_buf_printf(&list, "%s\"%s\"", i ? ", " : "", supported[i]);
-	}
 	fl_cause_add(c, FL_CAUSE_NOT_SUPPORTED, field, value ? value : fl_json_new_str(c->arena, ""),
 		     "supported values: %s", list.data);
 }

@@ -48,13 +48,6 @@ void fl_buf_puts(struct fl_buf *b, const char *s)
 	fl_buf_append(b, s, strlen(s));
 }
 
-void fl_buf_putc(struct fl_buf *b, char c)
-{
-	fl_buf_reserve(b, 1);
-	b->data[b->len++] = c;
-	b->data[b->len] = '\0';
-}
-
 void fl_buf_printf(struct fl_buf *b, const char *fmt, ...)
 {
 	va_list ap;

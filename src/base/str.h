@@ -18,7 +18,13 @@ void fl_buf_deinit(struct fl_buf *b); // frees; the buffer is empty and usable a
 void fl_buf_reserve(struct fl_buf *b, size_t more);
 void fl_buf_append(struct fl_buf *b, const void *p, size_t n);
 void fl_buf_puts(struct fl_buf *b, const char *s);
-void fl_buf_putc(struct fl_buf *b, char c);
+static inline void fl_buf_putc(struct fl_buf *b, char c)
+{
+	if (b->cap - b->len < 2)
+		fl_buf_reserve(b, 1);
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
+}
 __attribute__((format(printf, 2, 3))) void fl_buf_printf(struct fl_buf *b, const char *fmt, ...);
 __attribute__((format(printf, 2, 0))) void fl_buf_vprintf(struct fl_buf *b, const char *fmt, va_list ap);
 void fl_buf_consume(struct fl_buf *b, size_t n); // drops the first n bytes

@@ -41,10 +41,49 @@ static const char *scan(const char *s, const char *end)
 	return s;
 }
 
+#define SHORT   48 // longer strings are scanned many bytes at a time
+#define EACH(c) ((uint64_t)0x0101010101010101 * (c))
+
+// Whether one of eight bytes needs a second look; sometimes also when none does.
+static bool any_special(uint64_t v)
+{
+	uint64_t quote = v ^ EACH('"'), backslash = v ^ EACH('\\');
+	uint64_t control = (v - EACH(0x20)) & ~v;
+	quote = (quote - EACH(1)) & ~quote;
+	backslash = (backslash - EACH(1)) & ~backslash;
+	return (v | control | quote | backslash) & EACH(0x80);
+}
+
+// Most strings are short and plain: copied while they are looked at. False: not all of it was plain, nothing written.
+static bool put_short(struct fl_buf *b, const char *s, size_t len)
+{
+	char *out = b->data + b->len;
+	*out++ = '"';
+	size_t i = 0;
+	for (uint64_t v; i + sizeof(v) <= len; i += sizeof(v)) {
+		memcpy(&v, s + i, sizeof(v));
+		if (any_special(v))
+			return false;
+		memcpy(out + i, &v, sizeof(v));
+	}
+	for (; i < len; i++) {
+		uint8_t c = (uint8_t)s[i];
+		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+			return false;
+		out[i] = (char)c;
+	}
+	out[len] = '"';
+	out[len + 1] = '\0';
+	b->len += len + 2;
+	return true;
+}
+
 void fl_json_write_string(struct fl_buf *b, const char *s, size_t len)
 {
 	const char *end = s + len;
 	fl_buf_reserve(b, len + 2);
+	if (len <= SHORT && put_short(b, s, len))
+		return;
 	b->data[b->len++] = '"';
 	while (s < end) {
 		const char *special = scan(s, end);
