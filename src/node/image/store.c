@@ -226,15 +226,18 @@ static char *boot_id(void)
 	return fl_file_read("/proc/sys/kernel/random/boot_id", &text, NULL, NULL) == 0 ? text : fl_strdup("");
 }
 
+static bool came_in_this_boot(const struct fl_image_store *s, const char *hex)
+{
+	AUTO_FREE char *path = fl_image_store_path(s, hex, "boot_id"), *now = boot_id(), *then = NULL;
+
+	return fl_file_read(path, &then, NULL, NULL) == 0 && strcmp(then, now) == 0;
+}
+
 bool fl_image_is_unsafe(const struct fl_image_store *s, const char *hex)
 {
-	AUTO_FREE char *synced = fl_image_store_path(s, hex, "synced"), *path = fl_image_store_path(s, hex, "boot_id"),
-		       *then = NULL, *now = NULL;
+	AUTO_FREE char *synced = fl_image_store_path(s, hex, "synced");
 
-	if (access(synced, F_OK) == 0)
-		return false;
-	now = boot_id();
-	return fl_file_read(path, &then, NULL, NULL) < 0 || strcmp(then, now) != 0;
+	return access(synced, F_OK) < 0 && !came_in_this_boot(s, hex);
 }
 
 int fl_image_store_settle(const struct fl_image_store *s, struct fl_err *err)
