@@ -15,7 +15,7 @@ bool fl_apply_is_asked(const struct fl_request *r)
 	return have && !strncasecmp(have, type, sizeof(type) - 1) && strcspn(have, "; ") == sizeof(type) - 1;
 }
 
-static bool parse(struct fl_request *r, struct fl_json **ret)
+bool fl_apply_parse(struct fl_request *r, struct fl_json **ret)
 {
 	size_t len;
 	const char *body = fl_http_body(r->http, &len);
@@ -30,17 +30,9 @@ static bool parse(struct fl_request *r, struct fl_json **ret)
 	return false;
 }
 
-bool fl_apply(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
+bool fl_apply_configuration(struct fl_request *r, struct fl_change *c, const struct fl_json *patch,
+			    struct fl_json **ret)
 {
-	struct fl_json *patch;
-	if (!parse(r, &patch)) {
-		fl_change_deinit(c);
-		return false;
-	}
-	if (!fl_change_load(c) && r->subresource) {
-		fl_write_refuse(r, c);
-		return false;
-	}
 	c->applied = true;
 	if (!fl_managed_apply(c->kind, r->a, patch, c->old_tree, c->writer, fl_request_flag(r, "force"), ret,
 			      &c->causes, &c->status)) {
@@ -51,4 +43,18 @@ bool fl_apply(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
 		return true;
 	fl_change_deinit(c);
 	return false;
+}
+
+bool fl_apply(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
+{
+	struct fl_json *patch;
+	if (!fl_apply_parse(r, &patch)) {
+		fl_change_deinit(c);
+		return false;
+	}
+	if (!fl_change_load(c) && r->subresource) {
+		fl_write_refuse(r, c);
+		return false;
+	}
+	return fl_apply_configuration(r, c, patch, ret);
 }

@@ -13,13 +13,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-static void warn(struct fl_request *r)
-{
-	const char *w = r->kind->hooks->warning ? r->kind->hooks->warning(NULL) : NULL;
-	if (w)
-		fl_respond_add_warning(r, w);
-}
-
 void fl_read_get(struct fl_request *r)
 {
 	uint64_t asked;
@@ -34,7 +27,6 @@ void fl_read_get(struct fl_request *r)
 		fl_respond_not_found(r);
 		return;
 	}
-	warn(r);
 	fl_respond_object(r, 200, o);
 }
 
@@ -401,7 +393,6 @@ void fl_read_list(struct fl_request *r)
 		limit = 0;
 	if (!fl_filter_parse(r, r->a, &filter) || !choose_where(r, limit != 0, &at))
 		return;
-	warn(r);
 	AUTO(list_deinit)
 	struct list l = {.r = r, .filter = &filter, .now_ns = fl_real_ns(), .limit = (unsigned long long)limit};
 	const char *ns = r->ns[0] || !r->kind->namespaced ? r->ns : NULL;

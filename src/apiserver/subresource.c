@@ -3,6 +3,7 @@
 
 #include "api/selector.h"
 #include "api/table.h"
+#include "apiserver/apply.h"
 #include "apiserver/body.h"
 #include "apiserver/respond.h"
 #include "apiserver/write.h"
@@ -153,28 +154,74 @@ static bool check_scale(struct fl_request *r, const struct fl_json *scale)
 	return false;
 }
 
-static void scale_write(struct fl_request *r)
+// The Scale's configuration says one thing of the object: its number. The scale's part of managedFields says so in the
+// object's own words, as Kubernetes' scale handler keeps it. (managedfields/scalehandler.go)
+static struct fl_json *configuration_of(struct fl_request *r, const struct fl_json *scale)
 {
-	bool dry_run;
+	struct fl_json *obj = fl_json_new(r->a, FL_JSON_OBJECT), *at = obj;
+	const struct fl_json *replicas = fl_json_path(scale, "spec", "replicas", NULL);
+	fl_json_set_str(r->a, obj, "apiVersion", r->kind->api_version);
+	fl_json_set_str(r->a, obj, "kind", r->kind->kind);
+	fl_json_set(r->a, obj, "metadata", fl_json_clone(r->a, fl_json_get(scale, "metadata")));
+	char *path = fl_arena_strdup(r->a, r->kind->scale_spec_path);
+	for (char *dot; replicas && (dot = strchr(path, '.')); path = dot + 1) {
+		*dot = 0;
+		at = fl_json_set_object(r->a, at, path);
+	}
+	if (replicas)
+		fl_json_set_int(r->a, at, path, replicas->i);
+	return obj;
+}
+
+static bool applied_scale(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
+{
 	struct fl_json *scale;
-	if (!fl_write_dry_run(r, "UpdateOptions", &dry_run))
-		return;
-	struct fl_change c = fl_write_change(r, dry_run);
-	if (!fl_change_load(&c)) {
-		fl_write_refuse(r, &c);
-		return;
+	bool good = fl_apply_parse(r, &scale);
+	if (good && !fl_streq(fl_json_str(scale, "apiVersion"), "autoscaling/v1")) {
+		fl_respond_error(
+		    r, 400, "BadRequest",
+		    "Incorrect version specified in apply patch. Specified patch version: %s, expected: autoscaling/v1",
+		    fl_json_str_or(scale, "apiVersion", ""));
+		good = false;
 	}
-	if (!wanted_scale(r, &c, &scale) || !check_scale(r, scale)) {
-		fl_change_deinit(&c);
-		return;
+	if (!good || !fl_body_decode_type(r, "autoscaling/v1", "Scale", scale) || !check_scale(r, scale)) {
+		fl_change_deinit(c);
+		return false;
 	}
-	struct fl_json *obj = fl_json_clone(r->a, c.old_tree);
+	return fl_apply_configuration(r, c, configuration_of(r, scale), ret);
+}
+
+static bool rescaled(struct fl_request *r, struct fl_change *c, struct fl_json **ret)
+{
+	struct fl_json *scale;
+	if (!wanted_scale(r, c, &scale) || !check_scale(r, scale)) {
+		fl_change_deinit(c);
+		return false;
+	}
+	struct fl_json *obj = fl_json_clone(r->a, c->old_tree);
 	const char *last;
 	struct fl_json *parent = replicas_parent(r, obj, &last);
 	// Absent is zero, as Go's omitempty writes it.
 	fl_json_set_int(r->a, parent, last, fl_json_int(fl_json_get(scale, "spec"), "replicas", 0));
 	fl_json_set_str(r->a, fl_json_get(obj, "metadata"), "resourceVersion",
 			fl_json_str(fl_json_get(scale, "metadata"), "resourceVersion"));
+	*ret = obj;
+	return true;
+}
+
+static void scale_write(struct fl_request *r)
+{
+	bool dry_run, patch = !strcmp(r->verb, "patch"), apply = patch && fl_apply_is_asked(r);
+	struct fl_json *obj;
+	if (!fl_write_dry_run(r, patch ? "PatchOptions" : "UpdateOptions", &dry_run))
+		return;
+	struct fl_change c = fl_write_change(r, dry_run);
+	if (!fl_change_load(&c)) {
+		fl_write_refuse(r, &c);
+		return;
+	}
+	if (!(apply ? applied_scale(r, &c, &obj) : rescaled(r, &c, &obj)))
+		return;
 	if (!fl_change_update(&c, obj))
 		fl_write_refuse(r, &c);
 	else

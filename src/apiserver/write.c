@@ -207,7 +207,8 @@ struct fl_change fl_write_change(struct fl_request *r, bool dry_run)
 
 static void warn(struct fl_request *r, const struct fl_json *obj)
 {
-	const char *w = r->kind->hooks->warning ? r->kind->hooks->warning(obj) : NULL;
+	const char *(*hook)(const struct fl_json *obj) = r->kind->hooks->warning;
+	const char *w = hook && !hook(NULL) ? hook(obj) : NULL; // of the kind itself the router has warned
 	if (w)
 		fl_respond_add_warning(r, w);
 }

@@ -130,6 +130,49 @@ static void test_two_at_once(void **state)
 	assert_string_equal(at(refused, "details.causes[0].field"), ".data.a");
 }
 
+#define SCALE_TO(n) "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: d}\nspec: {replicas: " #n "}\n"
+
+// Who applies a Scale owns the object's number, in the object's words.
+static void test_scale(void **state)
+{
+	struct api *f = *state;
+	static const char path[] = "/apis/apps/v1/namespaces/default/deployments/d";
+	char scale[128];
+	expect(f, 404, apply(f, "/apis/apps/v1/namespaces/default/deployments/d/scale?fieldManager=one", SCALE_TO(3)));
+	expect(
+	    f, 201,
+	    apply(
+		f, "/apis/apps/v1/namespaces/default/deployments/d?fieldManager=author",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: b}}\n"
+		"  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}\n"));
+	snprintf(scale, sizeof(scale), "%s/scale?fieldManager=one", path);
+	struct answer *a = expect(f, 200, apply(f, scale, SCALE_TO(3)));
+	assert_string_equal(at(a, "kind"), "Scale");
+	assert_int_equal(number_at(a, "spec.replicas"), 3);
+	a = expect(f, 200, ask(f, "GET", path));
+	assert_int_equal(number_at(a, "spec.replicas"), 3);
+	assert_int_equal(entries(a), 2);
+	assert_string_equal(manager(a, 1, "manager"), "one");
+	assert_string_equal(manager(a, 1, "operation"), "Apply");
+	assert_string_equal(manager(a, 1, "apiVersion"), "apps/v1");
+	assert_string_equal(manager(a, 1, "subresource"), "scale");
+	assert_non_null(node_at(a, "metadata.managedFields[1].fieldsV1.f:spec.f:replicas"));
+	snprintf(scale, sizeof(scale), "%s/scale?fieldManager=two", path);
+	a = expect(f, 409, apply(f, scale, SCALE_TO(4)));
+	assert_true(contains(a, ".spec.replicas"));
+	snprintf(scale, sizeof(scale), "%s/scale?fieldManager=two&force=true", path);
+	expect(f, 200, apply(f, scale, SCALE_TO(4)));
+	a = expect(f, 422, apply(f, scale, SCALE_TO(-1)));
+	assert_true(contains(a, "spec.replicas: Invalid value: -1"));
+	expect(f, 400, apply(f, scale, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"));
+	expect(f, 400, apply(f, scale, "["));
+	snprintf(scale, sizeof(scale), "%s/scale", path);
+	expect(f, 422, apply(f, scale, SCALE_TO(4)));
+	a = expect(f, 200, ask(f, "GET", path));
+	assert_int_equal(number_at(a, "spec.replicas"), 4);
+	assert_string_equal(manager(a, 1, "manager"), "two");
+}
+
 int main(void)
 {
 #define WITH_API(t) cmocka_unit_test_setup_teardown(t, api_setup, api_teardown)
@@ -137,7 +180,7 @@ int main(void)
 	    WITH_API(test_apply),       WITH_API(test_apply_again_changes_nothing),
 	    WITH_API(test_dry_run),     WITH_API(test_refusals),
 	    WITH_API(test_services),    WITH_API(test_other_writes),
-	    WITH_API(test_two_at_once),
+	    WITH_API(test_two_at_once), WITH_API(test_scale),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
