@@ -98,10 +98,22 @@ static bool contains(const struct fl_json *list, const char *s)
 	return false;
 }
 
+// (k8s: validateKubeFinalizerName, IsStandardFinalizerName)
+static void validate_new_finalizer(struct fl_causes *c, const char *field, const struct fl_json *f)
+{
+	const char *s = fl_json_string(f);
+
+	if (s && !strchr(s, '/') && !fl_streq(s, "kubernetes") && !fl_streq(s, "orphan") &&
+	    !fl_streq(s, "foregroundDeletion"))
+		fl_cause_add(c, FL_CAUSE_INVALID, field, f,
+			     "name is neither a standard finalizer name nor is it fully qualified");
+}
+
 static void validate_finalizers(struct fl_causes *c, const struct fl_json *finalizers, const struct fl_json *old_meta)
 {
 	const struct fl_json *old = fl_json_get(old_meta, "finalizers");
 	struct fl_json *added = fl_json_new(c->arena, FL_JSON_ARRAY);
+	size_t i = 0;
 
 	fl_json_each (f, finalizers) {
 		if (fl_json_string(f))
@@ -112,6 +124,12 @@ static void validate_finalizers(struct fl_causes *c, const struct fl_json *final
 	if (contains(finalizers, "orphan") && contains(finalizers, "foregroundDeletion"))
 		fl_cause_add(c, FL_CAUSE_INVALID, "metadata.finalizers", finalizers,
 			     "finalizer orphan and foregroundDeletion cannot be both set");
+	fl_json_each (f, finalizers) {
+		const char *field = fl_arena_printf(c->arena, "metadata.finalizers[%zu]", i++);
+
+		if (!contains(old, fl_json_string(f)))
+			validate_new_finalizer(c, field, f);
+	}
 	if (fl_json_str(old_meta, "deletionTimestamp") && fl_json_count(added)) {
 		AUTO(fl_buf_deinit) struct fl_buf list = {0};
 

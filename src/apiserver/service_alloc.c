@@ -271,6 +271,13 @@ static bool prepare_ips(struct work *w)
 	return true;
 }
 
+static bool port_is_taken(struct work *w, int64_t port, const char *field)
+{
+	fl_cause_add(w->causes, FL_CAUSE_INVALID, field, fl_json_new_int(w->arena, port),
+		     "provided port is already allocated");
+	return false;
+}
+
 // Claims `port` for the field, unless this Service has it already: the same number for TCP and UDP is one claim.
 static bool take_port(struct work *w, int64_t port, const char *field)
 {
@@ -283,12 +290,18 @@ static bool take_port(struct work *w, int64_t port, const char *field)
 		return false;
 	}
 	struct item it = {.range = a->ports, .i = (uint64_t)(port - a->opts.port_low)};
-	if (!holds_port(&w->mine, it.i) && !holds_port(w->had, it.i) && !claim(w, it)) {
-		fl_cause_add(w->causes, FL_CAUSE_INVALID, field, value, "provided port is already allocated");
-		return false;
-	}
+	if (!holds_port(&w->mine, it.i) && !holds_port(w->had, it.i) && !claim(w, it))
+		return port_is_taken(w, port, field);
 	hold_port(a, &w->mine, port);
 	return true;
+}
+
+static bool is_a_ports(const struct work *w, int64_t port)
+{
+	fl_json_each (p, fl_json_get(w->spec, "ports"))
+		if (fl_json_int(p, "nodePort", 0) == port)
+			return true;
+	return false;
 }
 
 static bool next_port(struct work *w, int64_t *ret, const char *if_full)
@@ -346,7 +359,8 @@ static bool prepare_health_port(struct work *w)
 		return true;
 	int64_t port = fl_json_int(w->spec, "healthCheckNodePort", 0);
 	if (port)
-		return take_port(w, port, "spec.healthCheckNodePort");
+		return !is_a_ports(w, port) ? take_port(w, port, "spec.healthCheckNodePort")
+					    : port_is_taken(w, port, "spec.healthCheckNodePort");
 	if (!next_port(w, &port, "failed to allocate a HealthCheck NodePort: range is full"))
 		return false;
 	fl_json_set_int(w->arena, w->spec, "healthCheckNodePort", port);

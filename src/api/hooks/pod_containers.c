@@ -91,11 +91,14 @@ static void validate_key_ref(struct fl_causes *c, const char *field, const struc
 		fl_validate_string(c, sub(c, field, "key"), fl_json_get(ref, "key"), fl_check_config_key);
 }
 
-static void validate_field_ref(struct fl_causes *c, const char *field, const struct fl_json *ref)
+void fl_pod_field_ref_validate(struct fl_causes *c, const char *field, const struct fl_json *ref, bool volume)
 {
-	static const char *const paths[] = {
+	static const char *const in_env[] = {
 	    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
 	    "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL,
+	};
+	static const char *const in_volume[] = {
+	    "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid", NULL,
 	};
 	const char *path;
 
@@ -103,7 +106,25 @@ static void validate_field_ref(struct fl_causes *c, const char *field, const str
 		return;
 	path = fl_require(c, sub(c, field, "fieldPath"), ref, "fieldPath");
 	if (path && !fl_starts_with(path, "metadata.labels['") && !fl_starts_with(path, "metadata.annotations['"))
-		fl_validate_one_of(c, sub(c, field, "fieldPath"), fl_json_get(ref, "fieldPath"), paths);
+		fl_validate_one_of(c, sub(c, field, "fieldPath"), fl_json_get(ref, "fieldPath"),
+				   volume ? in_volume : in_env);
+}
+
+void fl_pod_resource_ref_validate(struct fl_causes *c, const char *field, const struct fl_json *ref, bool volume)
+{
+	static const char *const resources[] = {
+	    "limits.cpu",   "limits.ephemeral-storage",   "limits.memory",
+	    "requests.cpu", "requests.ephemeral-storage", "requests.memory",
+	    NULL,
+	};
+	const char *resource;
+
+	if (!ref || (volume && !fl_require(c, sub(c, field, "containerName"), ref, "containerName")))
+		return;
+	resource = fl_require(c, sub(c, field, "resource"), ref, "resource");
+	if (resource && !fl_starts_with(resource, "limits.hugepages-") &&
+	    !fl_starts_with(resource, "requests.hugepages-"))
+		fl_validate_one_of(c, sub(c, field, "resource"), fl_json_get(ref, "resource"), resources);
 }
 
 static void validate_env(struct fl_causes *c, const char *field, const struct fl_json *env)
@@ -128,7 +149,9 @@ static void validate_env(struct fl_causes *c, const char *field, const struct fl
 		else if (fl_json_count(from) > 1)
 			fl_cause_add(c, FL_CAUSE_INVALID, from_field, fl_json_new_str(c->arena, ""),
 				     "may not have more than one field specified at a time");
-		validate_field_ref(c, sub(c, from_field, "fieldRef"), fl_json_get(from, "fieldRef"));
+		fl_pod_field_ref_validate(c, sub(c, from_field, "fieldRef"), fl_json_get(from, "fieldRef"), false);
+		fl_pod_resource_ref_validate(c, sub(c, from_field, "resourceFieldRef"),
+					     fl_json_get(from, "resourceFieldRef"), false);
 		validate_key_ref(c, sub(c, from_field, "configMapKeyRef"), fl_json_get(from, "configMapKeyRef"));
 		validate_key_ref(c, sub(c, from_field, "secretKeyRef"), fl_json_get(from, "secretKeyRef"));
 	}
@@ -139,9 +162,19 @@ static void validate_env_from(struct fl_causes *c, const char *field, const stru
 	size_t i = 0;
 
 	fl_json_each (s, sources) {
+		static const char *const refs[] = {"configMapRef", "secretRef"};
 		const char *here = at(c, field, "envFrom", i++);
 		bool config_map = fl_json_get(s, "configMapRef"), secret = fl_json_get(s, "secretRef");
 
+		if (!fl_str_empty(fl_json_str(s, "prefix")))
+			fl_validate_string(c, sub(c, here, "prefix"), fl_json_get(s, "prefix"), fl_check_env_name);
+		for (size_t k = 0; k < FL_COUNT(refs); k++) {
+			const struct fl_json *ref = fl_json_get(s, refs[k]);
+			const char *name_field = sub(c, sub(c, here, refs[k]), "name");
+
+			if (ref && fl_require(c, name_field, ref, "name"))
+				fl_validate_string(c, name_field, fl_json_get(ref, "name"), fl_check_dns1123_subdomain);
+		}
 		if (!config_map && !secret)
 			fl_cause_add(c, FL_CAUSE_INVALID, here, fl_json_new_str(c->arena, ""),
 				     "must specify one of: `configMapRef` or `secretRef`");
@@ -224,6 +257,33 @@ static void validate_handler(struct fl_causes *c, const char *field, const struc
 		fl_cause_add(c, FL_CAUSE_REQUIRED, field, NULL, "must specify a handler type");
 }
 
+static void validate_sleep(struct fl_causes *c, const char *field, const struct fl_json *handler,
+			   const struct fl_json *spec)
+{
+	const struct fl_json *seconds = fl_json_path(handler, "sleep", "seconds", NULL);
+	int64_t grace = fl_json_int(spec, "terminationGracePeriodSeconds", 30);
+
+	if (fl_json_is(seconds, FL_JSON_INT) && (seconds->i < 0 || seconds->i > grace))
+		fl_cause_add(c, FL_CAUSE_INVALID, sub(c, field, "sleep"), seconds,
+			     "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
+			     (long long)grace);
+}
+
+static void validate_lifecycle(struct fl_causes *c, const char *field, const struct fl_json *lifecycle,
+			       const struct fl_json *spec)
+{
+	static const char *const hooks[] = {"postStart", "preStop"};
+
+	for (size_t i = 0; i < FL_COUNT(hooks); i++) {
+		const struct fl_json *h = fl_json_get(lifecycle, hooks[i]);
+
+		if (!h)
+			continue;
+		validate_handler(c, sub(c, field, hooks[i]), h, "sleep");
+		validate_sleep(c, sub(c, field, hooks[i]), h, spec);
+	}
+}
+
 static void validate_probe(struct fl_causes *c, const char *field, const struct fl_json *ct, const char *key)
 {
 	static const char *const counts[] = {"initialDelaySeconds", "timeoutSeconds", "periodSeconds",
@@ -295,15 +355,11 @@ static void validate_container(struct fl_causes *c, const char *field, const str
 	static const char *const pull[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const message[] = {"FallbackToLogsOnError", "File", NULL};
 	const char *image = fl_require(c, sub(c, field, "image"), ct, "image");
-	const struct fl_json *lifecycle = fl_json_get(ct, "lifecycle");
 
 	if (image && (strspn(image, " \t\n") || strchr(" \t\n", image[strlen(image) - 1])))
 		fl_cause_add(c, FL_CAUSE_INVALID, sub(c, field, "image"), fl_json_get(ct, "image"),
 			     "must not have leading or trailing whitespace");
-	if (fl_json_get(lifecycle, "postStart"))
-		validate_handler(c, sub(c, field, "lifecycle.postStart"), fl_json_get(lifecycle, "postStart"), "sleep");
-	if (fl_json_get(lifecycle, "preStop"))
-		validate_handler(c, sub(c, field, "lifecycle.preStop"), fl_json_get(lifecycle, "preStop"), "sleep");
+	validate_lifecycle(c, sub(c, field, "lifecycle"), fl_json_get(ct, "lifecycle"), spec);
 	validate_probe(c, field, ct, "livenessProbe");
 	validate_probe(c, field, ct, "readinessProbe");
 	validate_probe(c, field, ct, "startupProbe");
@@ -315,6 +371,20 @@ static void validate_container(struct fl_causes *c, const char *field, const str
 	validate_mounts(c, field, fl_json_get(ct, "volumeMounts"), volumes);
 	fl_validate_one_of(c, sub(c, field, "imagePullPolicy"), fl_json_get(ct, "imagePullPolicy"), pull);
 	validate_resources(c, field, fl_json_get(ct, "resources"));
+	fl_container_security_validate(c, sub(c, field, "securityContext"), fl_json_get(ct, "securityContext"));
+}
+
+// What waits for a container that goes on has no sense in one that ends.
+static void validate_init_container(struct fl_causes *c, const char *field, const struct fl_json *ct)
+{
+	static const char *const of_running[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
+
+	if (fl_streq(fl_json_str(ct, "restartPolicy"), "Always"))
+		return;
+	for (size_t i = 0; i < FL_COUNT(of_running); i++)
+		if (fl_json_get(ct, of_running[i]))
+			fl_cause_add(c, FL_CAUSE_FORBIDDEN, sub(c, field, of_running[i]), NULL,
+				     "must not be set for init containers without restartPolicy=Always");
 }
 
 // `names` holds those of the containers before these.
@@ -333,6 +403,8 @@ static void validate_list(struct fl_causes *c, const char *field, const struct f
 		if (name && stands_before(names, name))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, name_field, fl_json_get(ct, "name"), NULL);
 		validate_container(c, here, ct, spec, volumes);
+		if (fl_streq(key, "initContainers"))
+			validate_init_container(c, here, ct);
 		i++;
 	}
 }

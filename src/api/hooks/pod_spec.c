@@ -233,29 +233,6 @@ static void validate_names(struct fl_causes *c, const char *field, const struct 
 		fl_validate_string(c, sub(c, field, rules[i].key), fl_json_get(spec, rules[i].key), rules[i].check);
 }
 
-static void validate_affinity(struct fl_causes *c, const char *field, const struct fl_json *spec)
-{
-	static const char *const pod_affinities[] = {"podAffinity", "podAntiAffinity"};
-	const struct fl_json *affinity = fl_json_get(spec, "affinity");
-
-	for (size_t i = 0; i < FL_COUNT(pod_affinities); i++) {
-		const struct fl_json *terms =
-		    fl_json_path(affinity, pod_affinities[i], "requiredDuringSchedulingIgnoredDuringExecution", NULL);
-		size_t j = 0;
-
-		fl_json_each (t, terms) {
-			const char *at = fl_arena_printf(
-			    c->arena, "%s.affinity.%s.requiredDuringSchedulingIgnoredDuringExecution[%zu]", field,
-			    pod_affinities[i], j++);
-
-			if (fl_json_get(t, "labelSelector"))
-				fl_validate_selector(c, sub(c, at, "labelSelector"), fl_json_get(t, "labelSelector"));
-			if (fl_str_empty(fl_json_str(t, "topologyKey")))
-				fl_cause_add(c, FL_CAUSE_REQUIRED, sub(c, at, "topologyKey"), NULL, "can not be empty");
-		}
-	}
-}
-
 void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct fl_json *spec)
 {
 	static const char *const restart_policies[] = {"Always", "Never", "OnFailure", NULL};
@@ -268,7 +245,8 @@ void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct f
 	fl_validate_labels(c, sub(c, field, "nodeSelector"), fl_json_get(spec, "nodeSelector"));
 	validate_dns(c, field, spec);
 	validate_names(c, field, spec);
-	validate_affinity(c, field, spec);
+	fl_pod_security_validate(c, field, spec);
+	fl_pod_placement_validate(c, field, spec);
 	fl_json_each (t, fl_json_get(spec, "tolerations"))
 		validate_toleration(c, fl_arena_printf(c->arena, "%s.tolerations[%zu]", field, i++), t);
 	validate_host_aliases(c, sub(c, field, "hostAliases"), fl_json_get(spec, "hostAliases"));

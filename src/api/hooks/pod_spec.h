@@ -11,6 +11,13 @@ void fl_pod_spec_set_defaults(struct fl_arena *a, struct fl_json *spec);
 void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
 // containers, initContainers, volumes; parts of the above.
 void fl_pod_containers_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
+// What a field of the pod, or a resource of a container, is named by: in env and in downwardAPI volumes.
+void fl_pod_field_ref_validate(struct fl_causes *c, const char *field, const struct fl_json *ref, bool volume);
+void fl_pod_resource_ref_validate(struct fl_causes *c, const char *field, const struct fl_json *ref, bool volume);
+// Affinity, spread, gates, operating system; security contexts.
+void fl_pod_placement_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
+void fl_pod_security_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
+void fl_container_security_validate(struct fl_causes *c, const char *field, const struct fl_json *context);
 void fl_pod_volumes_validate(struct fl_causes *c, const char *field, const struct fl_json *volumes);
 
 // The template of a workload that keeps its pods running: labels match the selector, restartPolicy Always. `kind` is

@@ -2,6 +2,7 @@
 // Volumes of a pod's spec: a name, and exactly one source. The sources that a node of ours can mount are checked in
 // full, the others by their document's schema alone. (k8s: ValidateVolumes)
 #include "api/hooks/pod_spec.h"
+#include "api/quantity.h"
 #include "api/validate.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -19,6 +20,12 @@ static void validate_mode(struct fl_causes *c, const char *field, const struct f
 			     "must be a number between 0 and 0777 (octal), both inclusive");
 }
 
+static bool steps_back(const char *path)
+{
+	return path && (fl_streq(path, "..") || fl_starts_with(path, "../") || strstr(path, "/../") ||
+			fl_ends_with(path, "/.."));
+}
+
 static void validate_relative(struct fl_causes *c, const char *field, const struct fl_json *path)
 {
 	const char *s = fl_json_string(path);
@@ -29,7 +36,7 @@ static void validate_relative(struct fl_causes *c, const char *field, const stru
 	}
 	if (*s == '/')
 		fl_cause_add(c, FL_CAUSE_INVALID, field, path, "must be a relative path");
-	if (fl_streq(s, "..") || fl_starts_with(s, "../") || strstr(s, "/../") || fl_ends_with(s, "/.."))
+	if (steps_back(s))
 		fl_cause_add(c, FL_CAUSE_INVALID, field, path, "must not contain '..'");
 }
 
@@ -47,13 +54,39 @@ static void validate_items(struct fl_causes *c, const char *field, const struct 
 	}
 }
 
+static void validate_downward(struct fl_causes *c, const char *field, const struct fl_json *item)
+{
+	const struct fl_json *of_pod = fl_json_get(item, "fieldRef"),
+			     *of_container = fl_json_get(item, "resourceFieldRef");
+
+	validate_relative(c, sub(c, field, "path"), fl_json_get(item, "path"));
+	fl_pod_field_ref_validate(c, sub(c, field, "fieldRef"), of_pod, true);
+	if (of_pod && of_container)
+		fl_cause_add(c, FL_CAUSE_INVALID, field, fl_json_new_str(c->arena, "resource"),
+			     "fieldRef and resourceFieldRef can not be specified simultaneously");
+	else if (of_container)
+		fl_pod_resource_ref_validate(c, sub(c, field, "resourceFieldRef"), of_container, true);
+	else if (!of_pod)
+		fl_cause_add(c, FL_CAUSE_REQUIRED, field, NULL, "one of fieldRef and resourceFieldRef is required");
+	validate_mode(c, sub(c, field, "mode"), fl_json_get(item, "mode"));
+}
+
 static void validate_source(struct fl_causes *c, const char *field, const struct fl_json *source)
 {
 	const char *here = sub(c, field, source->key);
 
-	if (fl_streq(source->key, "hostPath"))
-		fl_require(c, sub(c, here, "path"), source, "path");
-	else if (fl_streq(source->key, "secret")) {
+	if (fl_streq(source->key, "hostPath")) {
+		if (steps_back(fl_require(c, sub(c, here, "path"), source, "path")))
+			fl_cause_add(c, FL_CAUSE_INVALID, sub(c, here, "path"), fl_json_get(source, "path"),
+				     "must not contain '..'");
+	} else if (fl_streq(source->key, "emptyDir")) {
+		struct fl_quantity limit;
+		const char *text = fl_json_str(source, "sizeLimit");
+
+		if (text && fl_quantity_parse(text, &limit) && limit.nano < 0)
+			fl_cause_add(c, FL_CAUSE_FORBIDDEN, sub(c, here, "sizeLimit"), NULL,
+				     "SizeLimit field must be a valid resource quantity");
+	} else if (fl_streq(source->key, "secret")) {
 		fl_require(c, sub(c, here, "secretName"), source, "secretName");
 		validate_items(c, here, source);
 	} else if (fl_streq(source->key, "configMap")) {
@@ -66,8 +99,7 @@ static void validate_source(struct fl_causes *c, const char *field, const struct
 
 		validate_mode(c, sub(c, here, "defaultMode"), fl_json_get(source, "defaultMode"));
 		fl_json_each (item, fl_json_get(source, "items"))
-			validate_relative(c, fl_arena_printf(c->arena, "%s.items[%zu].path", here, i++),
-					  fl_json_get(item, "path"));
+			validate_downward(c, fl_arena_printf(c->arena, "%s.items[%zu]", here, i++), item);
 	} else if (fl_streq(source->key, "nfs")) {
 		fl_require(c, sub(c, here, "server"), source, "server");
 		fl_require(c, sub(c, here, "path"), source, "path");

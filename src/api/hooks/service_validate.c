@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#define KUBELET_PORT 10250
+
 static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
 static const char *const policies[] = {"Cluster", "Local", NULL};
 
@@ -113,6 +115,20 @@ static void validate_external_name(struct fl_causes *c, const struct fl_json *sp
 		fl_cause_add(c, FL_CAUSE_REQUIRED, "spec.externalName", NULL, NULL);
 }
 
+// Load balancers that open whole firewalls must not open the nodes' own door.
+static void validate_exposed(struct fl_causes *c, const struct fl_json *ports)
+{
+	size_t i = 0;
+
+	fl_json_each (p, ports) {
+		if (fl_json_int(p, "port", 0) == KUBELET_PORT)
+			fl_cause_add(c, FL_CAUSE_INVALID, fl_arena_printf(c->arena, "spec.ports[%zu]", i),
+				     fl_json_get(p, "port"),
+				     "may not expose port %d externally since it is used by kubelet", KUBELET_PORT);
+		i++;
+	}
+}
+
 static void validate_type(struct fl_causes *c, const struct fl_json *spec)
 {
 	const char *type = fl_service_type(spec);
@@ -123,6 +139,8 @@ static void validate_type(struct fl_causes *c, const struct fl_json *spec)
 	}
 	if (!fl_json_count(fl_json_get(spec, "ports")) && !fl_service_is_headless(spec))
 		fl_cause_add(c, FL_CAUSE_REQUIRED, "spec.ports", NULL, NULL);
+	if (fl_streq(type, "LoadBalancer"))
+		validate_exposed(c, fl_json_get(spec, "ports"));
 	if (fl_service_is_headless(spec) && (fl_streq(type, "LoadBalancer") || fl_streq(type, "NodePort")))
 		fl_cause_add(c, FL_CAUSE_INVALID, "spec.clusterIPs[0]", fl_json_new_str(c->arena, "None"),
 			     "may not be set to 'None' for %s services", type);

@@ -71,7 +71,9 @@ static void metadata(void **state)
 	    "regex "
 	    "used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')\n"
 	    "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\",\"b c\"]: finalizer orphan and "
-	    "foregroundDeletion cannot be both set");
+	    "foregroundDeletion cannot be both set\n"
+	    "metadata.finalizers[2]: Invalid value: \"b c\": name is neither a standard finalizer name nor is it fully "
+	    "qualified");
 	assert_string_equal(
 	    meta_refusal("{\"name\":\"x\",\"namespace\":\"d\",\"uid\":\"v\",\"generation\":2,\"deletionTimestamp\":"
 			 "\"2026-01-01T00:00:00Z\",\"finalizers\":[\"a.b/c\",\"n.b/c\"]}",
