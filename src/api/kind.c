@@ -319,6 +319,7 @@ static const struct {
     {"v1", "Status", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"},
     {"v1", "Binding", "io.k8s.api.core.v1.Binding"},
     {"autoscaling/v1", "Scale", "io.k8s.api.autoscaling.v1.Scale"},
+    {"policy/v1", "Eviction", "io.k8s.api.policy.v1.Eviction"},
 };
 
 const struct fl_schema *fl_registry_schema_by_kind(const struct fl_registry *r, const char *api_version,

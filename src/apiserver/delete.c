@@ -114,6 +114,35 @@ void fl_delete_object(struct fl_request *r)
 				gone ? respond_deleted : NULL);
 }
 
+// --- eviction (registry/core/pod/storage EvictionREST) ---
+
+// No PodDisruptionBudget is served, so none forbids it: the pod is deleted as the options in the body say.
+void fl_delete_eviction(struct fl_request *r)
+{
+	struct fl_json *body = NULL;
+	bool dry_run, gone;
+	if (strcmp(r->verb, "create") != 0) {
+		fl_respond_method_not_allowed(r);
+		return;
+	}
+	if (!fl_write_dry_run(r, "CreateOptions", &dry_run) || !fl_body_type(r, "policy/v1", "Eviction", &body))
+		return;
+	if (!fl_streq(fl_json_str(fl_json_get(body, "metadata"), "name"), r->name)) {
+		fl_respond_error(r, 400, "BadRequest", "name in URL does not match name in Eviction object");
+		return;
+	}
+	struct fl_json *options = fl_json_get(body, "deleteOptions");
+	if (!options)
+		options = fl_json_new(r->a, FL_JSON_OBJECT);
+	if (!check_options(r, options, &dry_run))
+		return;
+	struct fl_change c = fl_write_change(r, dry_run);
+	if (!fl_change_load(&c) || !fl_change_remove(&c, options, &gone))
+		fl_write_refuse(r, &c);
+	else
+		fl_write_finish(r, &c, gone ? FL_STORE_DELETE : FL_STORE_UPDATE, 201, fl_respond_success);
+}
+
 // --- a collection ---
 
 struct collection {

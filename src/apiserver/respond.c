@@ -184,6 +184,17 @@ void fl_respond_object(struct fl_request *r, int code, struct fl_object *o)
 	fl_http_respond(r->http, code, "application/json", o->json, o->len);
 }
 
+void fl_respond_success(struct fl_request *r, int code, struct fl_object *o)
+{
+	struct fl_json *st = fl_json_new(r->a, FL_JSON_OBJECT);
+	fl_json_set_str(r->a, st, "kind", "Status");
+	fl_json_set_str(r->a, st, "apiVersion", "v1");
+	fl_json_set_object(r->a, st, "metadata");
+	fl_json_set_str(r->a, st, "status", "Success");
+	fl_json_set_int(r->a, st, "code", code);
+	fl_respond_tree(r, code, st);
+}
+
 void fl_respond_add_warning(struct fl_request *r, const char *text)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};

@@ -17,6 +17,7 @@ void fl_respond_text(struct fl_request *r, int code, const char *text);
 void fl_respond_tree(struct fl_request *r, int code, struct fl_json *tree);       // any document, JSON or YAML
 void fl_respond_object(struct fl_request *r, int code, struct fl_object *o);      // in r->form
 void fl_respond_object_tree(struct fl_request *r, int code, struct fl_json *obj); // the same from a tree (dry runs)
+void fl_respond_success(struct fl_request *r, int code, struct fl_object *o);     // a Status alone; `o` is not shown
 void fl_respond_add_warning(struct fl_request *r, const char *text); // Warning: 299 - "text" (RFC 9111 5.5)
 
 // What a client that accepts only metadata, or a table, gets of an object; r says in which version, `k` which columns.

@@ -27,6 +27,7 @@ static const struct {
 	void (*handle)(struct fl_request *r);
 } subresources[] = {
     {"pods", "binding", fl_subresource_binding},
+    {"pods", "eviction", fl_delete_eviction},
     {"pods", "log", fl_subresource_log},
     {"namespaces", "finalize", fl_subresource_finalize},
 };

@@ -247,17 +247,6 @@ void fl_subresource_scale(struct fl_request *r)
 
 // --- binding ---
 
-static void respond_created(struct fl_request *r, int code, struct fl_object *o)
-{
-	struct fl_json *st = fl_json_new(r->a, FL_JSON_OBJECT);
-	fl_json_set_str(r->a, st, "kind", "Status");
-	fl_json_set_str(r->a, st, "apiVersion", "v1");
-	fl_json_set_object(r->a, st, "metadata");
-	fl_json_set_str(r->a, st, "status", "Success");
-	fl_json_set_int(r->a, st, "code", 201);
-	fl_respond_tree(r, 201, st);
-}
-
 static void set_condition(struct fl_arena *a, struct fl_json *obj, const char *type, const char *value)
 {
 	struct fl_json *status = fl_json_ensure_object(a, obj, "status"), *list = fl_json_get(status, "conditions"),
@@ -365,7 +354,7 @@ void fl_subresource_binding(struct fl_request *r)
 		return;
 	}
 	set_condition(r->a, c.obj, "PodScheduled", "True"); // an update keeps the status, so it comes after
-	fl_write_finish(r, &c, FL_STORE_UPDATE, 201, respond_created);
+	fl_write_finish(r, &c, FL_STORE_UPDATE, 201, fl_respond_success);
 }
 
 // --- finalize ---

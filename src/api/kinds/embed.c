@@ -30,7 +30,8 @@
 	X(d_core, "definitions/core.json")                                                                             \
 	X(d_discovery, "definitions/discovery.json")                                                                   \
 	X(d_events, "definitions/events.json")                                                                         \
-	X(d_meta, "definitions/meta.json")
+	X(d_meta, "definitions/meta.json")                                                                             \
+	X(d_policy, "definitions/policy.json")
 
 #define EMBED(sym, file)                                                                                               \
 	__asm__(".section .rodata\n"                                                                                   \

@@ -147,6 +147,31 @@ static void test_binding(void **state)
 	assert_true(contains(a, "is already assigned to node \\\"n1\\\""));
 }
 
+static void test_eviction(void **state)
+{
+	struct api *f = *state;
+	static const char path[] = PODS "/e/eviction";
+	make_pod(f, "e", "");
+	expect(f, 405, ask(f, "GET", path));
+	expect(f, 400, ask_with(f, "POST", path, "{\"metadata\":{\"name\":\"other\"}}"));
+	expect(f, 422,
+	       ask_with(f, "POST", path, "{\"metadata\":{\"name\":\"e\"},\"deleteOptions\":{\"dryRun\":[\"Some\"]}}"));
+	expect(f, 409,
+	       ask_with(f, "POST", path,
+			"{\"metadata\":{\"name\":\"e\"},\"deleteOptions\":{\"preconditions\":{\"uid\":\"x\"}}}"));
+	expect(f, 404, ask_with(f, "POST", PODS "/none/eviction", "{\"metadata\":{\"name\":\"none\"}}"));
+	expect(f, 201,
+	       ask_with(f, "POST", path, "{\"metadata\":{\"name\":\"e\"},\"deleteOptions\":{\"dryRun\":[\"All\"]}}"));
+	expect(f, 200, ask(f, "GET", PODS "/e"));
+	struct answer *a =
+	    expect(f, 201,
+		   ask_with(f, "POST", path,
+			    "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/v1\",\"metadata\":{\"name\":\"e\","
+			    "\"namespace\":\"default\"},\"deleteOptions\":{\"gracePeriodSeconds\":0}}"));
+	assert_string_equal(at(a, "status"), "Success");
+	expect(f, 404, ask(f, "GET", PODS "/e"));
+}
+
 // --- logs ---
 
 struct node {
@@ -304,6 +329,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_scale, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_scale_forms, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_scale_refusals, api_setup, api_teardown),
+	    cmocka_unit_test_setup_teardown(test_eviction, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_binding, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_logs, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_follow, api_setup, api_teardown),
