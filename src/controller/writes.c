@@ -5,6 +5,12 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/vec.h"
+
+struct echo { // of a change that was told before an answer
+	uint64_t rv;
+	char uid[40];
+};
 
 struct fl_writes {
 	struct fl_hub *hub;
@@ -12,6 +18,7 @@ struct fl_writes {
 	struct fl_workqueue *queue;
 	struct fl_arena arena;
 	struct write *writes; // under way
+	FL_VEC(struct echo) echoes;
 	unsigned again_ms;
 	bool failed, ended;
 	char key[];
@@ -49,6 +56,7 @@ static void free_writes(struct fl_writes *w)
 	*w->link = w->next;
 	if (w->next)
 		w->next->link = w->link;
+	fl_vec_deinit(&w->echoes);
 	fl_arena_deinit(&w->arena);
 	free(w);
 }
@@ -68,6 +76,8 @@ static void finish_if_idle(struct fl_writes *w)
 	if (w->writes || !w->ended)
 		return;
 	fl_workqueue_done(w->queue, w->key, !w->failed);
+	if (w->echoes.n)
+		fl_workqueue_add(w->queue, w->key);
 	if (!w->failed && w->again_ms)
 		fl_workqueue_add_after(w->queue, w->key, w->again_ms);
 	free_writes(w);
@@ -95,6 +105,34 @@ static void into_cache(const struct write *one, int rc, const struct fl_json *an
 	}
 }
 
+bool fl_writes_echo(struct fl_hub *h, const struct fl_workqueue *queue, const char *key, const struct fl_object *o)
+{
+	struct echo e = {.rv = o->rv};
+	size_t n = strlen(o->uid);
+	if (n >= sizeof(e.uid))
+		return false;
+	memcpy(e.uid, o->uid, n + 1);
+	for (struct fl_writes *w = *fl_hub_writes(h); w; w = w->next)
+		if (w->queue == queue && w->writes && !strcmp(w->key, key)) {
+			fl_vec_push(&w->echoes, e);
+			return true;
+		}
+	return false;
+}
+
+static void forget_echo(struct fl_writes *w, const struct fl_json *answer)
+{
+	const struct fl_json *meta = fl_json_get(answer, "metadata");
+	unsigned long long rv;
+	if (!fl_parse_u64(fl_json_str_or(meta, "resourceVersion", ""), &rv))
+		return;
+	for (size_t i = 0; i < w->echoes.n; i++)
+		if (w->echoes.v[i].rv == rv && fl_streq(fl_json_str(meta, "uid"), w->echoes.v[i].uid)) {
+			fl_vec_remove(&w->echoes, i);
+			return;
+		}
+}
+
 static void judge(const struct write *one, int rc, int http_status, const struct fl_json *body,
 		  const struct fl_err *err)
 {
@@ -120,6 +158,8 @@ static void on_done(void *arg, int rc, int http_status, struct fl_arena *a, stru
 	judge(one, rc, http_status, body, err);
 	*fl_hub_answered(w->hub) = w->queue;
 	into_cache(one, rc, body);
+	if (rc == 0 && w->echoes.n)
+		forget_echo(w, body);
 	*fl_hub_answered(w->hub) = NULL;
 	if (one->done)
 		one->done(one->arg, rc, body, err);

@@ -38,6 +38,11 @@ void fl_writes_again(struct fl_writes *w, unsigned delay_ms); // once more after
 struct fl_arena *fl_writes_arena(struct fl_writes *w);        // lives until the key is done: for callbacks' arguments
 void fl_writes_end(struct fl_writes *w);                      // `w` must not be used after it
 
+// The watch often tells of a write before its answer comes. For a listener, about a change that would queue the key:
+// true when the key's reconcile has writes under way, of which this may be one. Then it is theirs: what none of their
+// answers turns out to be queues the key when they are done.
+bool fl_writes_echo(struct fl_hub *h, const struct fl_workqueue *queue, const char *key, const struct fl_object *o);
+
 // For the hub: its list of writes under way, and its end without callbacks.
 struct fl_writes **fl_hub_writes(struct fl_hub *h);
 const struct fl_workqueue **fl_hub_answered(struct fl_hub *h);

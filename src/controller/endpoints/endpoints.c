@@ -117,6 +117,15 @@ static const char *service_of_slice(struct fl_endpoints_controller *c, const str
 	return fl_streq(fl_meta_label(tree, FL_LABEL_MANAGED_BY), FL_SLICE_MANAGER) ? service : NULL;
 }
 
+// A slice or an Endpoints object of that Service is not what it was: somebody else's doing, or our own.
+static void enqueue_for(struct fl_endpoints_controller *c, const char *service, const struct fl_object *o)
+{
+	char key[FL_KEY_LEN];
+	fl_key_format(key, o->ns, service);
+	if (!fl_hub_own_answer(c->hub, c->queue) && !fl_writes_echo(c->hub, c->queue, key, o))
+		fl_workqueue_add(c->queue, key);
+}
+
 static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct fl_endpoints_controller *c = arg;
@@ -128,8 +137,8 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 		struct fl_pair pair = {FL_LABEL_SERVICE_NAME, is};
 		fl_index_put(&c->slices, o->ns, o->name, &pair, 1);
 	}
-	if (is && !fl_hub_own_answer(c->hub, c->queue))
-		enqueue(c, o->ns, is);
+	if (is)
+		enqueue_for(c, is, now);
 	if (was && !fl_streq(was, is))
 		enqueue(c, o->ns, was);
 }
@@ -138,11 +147,9 @@ static void on_endpoints(void *arg, const struct fl_object *old, const struct fl
 {
 	struct fl_endpoints_controller *c = arg;
 	const struct fl_object *o = now ? now : old;
-	if (fl_hub_own_answer(c->hub, c->queue))
-		return;
 	if (fl_hub_find(c->hub, FL_HUB_SERVICES, o->ns, o->name) ||
 	    fl_streq(fl_meta_label(fl_hub_tree(c->hub, o), FL_LABEL_ENDPOINTS_MANAGED_BY), FL_ENDPOINTS_MANAGER))
-		enqueue(c, o->ns, o->name);
+		enqueue_for(c, o->name, o);
 }
 
 static bool enqueue_service(void *arg, const struct fl_object *o)
