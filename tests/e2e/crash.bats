@@ -4,6 +4,7 @@
 # processes and files say the same. ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
 load lib.bash
+load faults.bash
 
 setup_file() {
 	world_begin crash
@@ -11,26 +12,7 @@ setup_file() {
 	echo "# crash: FAULT_SEED=$FAULT_SEED" >&3
 	node_ns one 1
 	node_up one
-	kc one apply -f "$ROOT/examples/webui.yaml" -f - <<-YAML
-		apiVersion: v1
-		kind: Service
-		metadata: {name: outside}
-		spec:
-		  type: NodePort
-		  selector: {app: webui}
-		  ports:
-		  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
-		  - {name: tcp, port: 7, targetPort: 8081, nodePort: 30007}
-		  - {name: udp, port: 7, targetPort: 8081, nodePort: 30007, protocol: UDP}
-		---
-		apiVersion: v1
-		kind: Service
-		metadata: {name: headless}
-		spec:
-		  clusterIP: None
-		  selector: {app: webui}
-	YAML
-	kc one rollout status deployment/webui --timeout=60s
+	webui_outside
 }
 
 teardown_file() {
@@ -39,7 +21,6 @@ teardown_file() {
 }
 
 setup() {
-	load faults.bash
 	world_resume
 	rounds=${ROUNDS:-5}
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))

@@ -5,6 +5,29 @@
 
 LOAD_PIDS=()
 
+webui_outside() { # three pods on node one, and the Services that the load speaks to
+	kc one apply -f "$ROOT/examples/webui.yaml" -f - <<-YAML
+		apiVersion: v1
+		kind: Service
+		metadata: {name: outside}
+		spec:
+		  type: NodePort
+		  selector: {app: webui}
+		  ports:
+		  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
+		  - {name: tcp, port: 7, targetPort: 8081, nodePort: 30007}
+		  - {name: udp, port: 7, targetPort: 8081, nodePort: 30007, protocol: UDP}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: headless}
+		spec:
+		  clusterIP: None
+		  selector: {app: webui}
+	YAML
+	kc one rollout status deployment/webui --timeout=60s
+}
+
 # load_start TAG [api|traffic]: clients of the API, and of Service `outside` from node one, a pod and another host. They report to $BATS_FILE_TMPDIR/report.
 load_start() {
 	local dir=$BATS_TEST_TMPDIR/load vip name=outside.default.svc.cluster.local pod ip=$WORLD_NET.10

@@ -3,31 +3,25 @@
 # up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left. And a wall clock that jumps.
 # Half of ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
+load lib.bash
+load faults.bash
+
 setup_file() {
-	load lib.bash
 	world_begin faults
 	host_facts >"$BATS_FILE_TMPDIR/host-before"
 	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
 	echo "# faults: FAULT_SEED=$FAULT_SEED" >&3
-	declare -p WORLD WORLD_DIR WORLD_NET FAULT_SEED >"$BATS_FILE_TMPDIR/world"
 	node_ns one 1
 	node_facts one >"$BATS_FILE_TMPDIR/node-before"
 }
 
 teardown_file() {
-	load lib.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	world_end
 }
 
 setup() {
-	load lib.bash
-	load faults.bash
-	# shellcheck disable=SC1091
-	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	world_resume
 	rounds=$(((${ROUNDS:-5} + 1) / 2)) # each has several starts
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }

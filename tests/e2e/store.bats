@@ -3,6 +3,7 @@
 # What an operator does to the store of a node, and what a disk does: backup, restore, damage, no room. The store is on a small tmpfs of its own.
 
 load lib.bash
+load faults.bash
 
 setup_file() {
 	world_begin store
@@ -10,8 +11,7 @@ setup_file() {
 	mkdir -p -m 0700 "$WORLD_DIR/one/store"
 	mount -t tmpfs -o size=32m,mode=0700 "$WORLD-store" "$WORLD_DIR/one/store"
 	node_up one
-	kc one apply -f "$ROOT/examples/webui.yaml"
-	kc one rollout status deployment/webui --timeout=60s
+	webui_outside
 }
 
 teardown_file() {
@@ -24,11 +24,14 @@ teardown_file() {
 setup() {
 	world_resume
 	BACKUP=$WORLD_DIR/backup
+	export FAULT_SEED=1
 }
+
+teardown() { load_stop; }
 
 newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
 
-pods() { kc one get pods --no-headers -o custom-columns=N:.metadata.name,P:.status.phase,R:.status.containerStatuses[*].restartCount,I:.status.podIP; }
+pods() { kc one get pods -l app=webui --no-headers -o custom-columns=N:.metadata.name,P:.status.phase,R:.status.containerStatuses[*].restartCount,I:.status.podIP; }
 
 # watch_from REVISION: what a watch from there is told at once
 watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$1&timeoutSeconds=1"; }
@@ -36,12 +39,14 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 @test "a backup is taken while there are writes, and only its owner can read it" {
 	kc one create configmap before --from-literal=a=b
 	pods >"$BATS_FILE_TMPDIR/pods"
-	while kc one create configmap "other-$((++i))" --from-literal=a=b >/dev/null; do :; done &
-	local writer=$!
-	wait_for 10 kc one get configmap other-2
-	run "$FAIRLEAD" backup --data-dir="$WORLD_DIR/one" "$BACKUP"
-	kill "$writer"
-	wait "$writer" || true
+	kc one create configmap other-1 --from-literal=a=b
+	load_start backup # what it holds is compared with what the writers were told, while backups are read
+	wait_for 10 kc one get configmap f-backup-0-1
+	local status=0 output i
+	for i in 1 2 3; do # each replaces the one before
+		output=$("$FAIRLEAD" backup --data-dir="$WORLD_DIR/one" "$BACKUP") || status=$?
+	done
+	load_stop
 	[[ $status == 0 && $output == "fairlead: $BACKUP holds "*" objects, "*" bytes" ]]
 	[[ $(stat -c %a "$BACKUP") == 600 ]]
 	[[ -z $(find "$WORLD_DIR" -maxdepth 1 -name 'backup.tmp*') ]]
@@ -93,11 +98,23 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 		[[ $status == 0 ]] || break
 	done
 	[[ $status != 0 && $output == *"no space left on the disk"* ]]
+	load_start full traffic
+	kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$(newest)&timeoutSeconds=60" >"$WORLD_DIR/watched" 3>&- 4>&- &
+	local watcher=$!
 	kc one get configmap before
 	kc one get node one
+	run kc one create configmap "large-$i" --from-file="a=$WORLD_DIR/large"
+	[[ $status != 0 && $output == *"no space left on the disk"* ]]
+	kill_role one proxy # what needs no write goes on
+	kill_role one dns
+	role_is_back one dns
 	rm "$WORLD_DIR/one/store/filler"
 	wait_for 5 kc one create configmap room-again --from-literal=a=b
 	kc one get configmap room-again
+	wait_for 5 grep -q '"type":"ADDED".*"name":"room-again"' "$WORLD_DIR/watched"
+	kill "$watcher"
+	load_stop
+	load_report
 }
 
 @test "damage is refused at the start and named" {
