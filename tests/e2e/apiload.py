@@ -23,6 +23,7 @@ from kubeclient import FAILURES, connect
 NS = "/api/v1/namespaces/default/"
 KINDS = ("services", "configmaps", "pods")
 WRITERS, SLOTS = 6, 9
+LIMIT_S = 120  # for a server to come back
 PACE_S = 0.004  # between two requests of a client: this is to meet kills, not to measure
 
 
@@ -68,7 +69,8 @@ class Load:
 
     def reconnect(self, what, path):
         """The object at `path` once the server is back (None: there is none) and the new connection."""
-        while True:
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
             try:
                 c = self.connection()
                 status, o = self.call(c, what, "GET", path)
@@ -79,6 +81,7 @@ class Load:
             with self.lock:
                 self.count[what, "retried"] += 1
             time.sleep(0.02)
+        raise RuntimeError("the server does not come back")
 
 
 def value_of(o):
@@ -185,7 +188,9 @@ class Writer:
     def run(self):
         load = self.load
         c, _ = load.reconnect("reads", NS + "configmaps/none")
-        while not load.stopped():
+        written = 0
+        while written < 20 or not load.stopped():  # however soon that is
+            written += 1
             s = self.random.choice(self.slots)
             s.busy = True
             c = self.write(c, s)
@@ -247,7 +252,8 @@ class Watcher:
                 return
 
     def listed(self):
-        while True:
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
             try:
                 c = self.load.connection()
                 status, o = self.load.call(c, "lists", "GET", NS + self.kind)
@@ -256,6 +262,7 @@ class Watcher:
             except FAILURES:
                 pass
             time.sleep(0.02)
+        raise RuntimeError("the server does not come back")
 
     def run(self):
         self.rv, items = self.listed()

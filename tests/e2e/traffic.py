@@ -124,7 +124,9 @@ class Target:
             http(found[0], int(a[2]), self.prefix)
 
     def run(self, stop):
-        while not os.path.exists(stop):
+        last = False
+        while not last:
+            last = os.path.exists(stop)  # at least one request, however soon that is
             start = time.monotonic()
             self.sent += 1
             try:
