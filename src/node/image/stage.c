@@ -18,8 +18,7 @@
 
 int fl_image_stage_begin(const struct fl_image_store *s, struct fl_image_stage *ret, struct fl_err *err)
 {
-	AUTO_FREE char *dir = fl_image_tmp_name(s), *path = fl_asprintf("%s/lock", dir),
-		       *link = fl_asprintf("%s/blobs", dir);
+	AUTO_FREE char *dir = fl_image_tmp_name(s), *path = fl_asprintf("%s/lock", dir);
 	// Held until the directory's own lock is: a sweep between the two would take it for a leftover.
 	AUTO_CLOSE int lock = fl_image_lock(s, LOCK_SH, err);
 	AUTO_CLOSE int fd = -1;
