@@ -374,5 +374,9 @@ void fl_pod_references(const struct fl_pod_spec *p, void (*each)(void *arg, bool
 	fl_json_each (v, fl_json_get(p->spec, "volumes")) {
 		reference(fl_json_get(v, "configMap"), false, "name", each, arg);
 		reference(fl_json_get(v, "secret"), true, "secretName", each, arg);
+		fl_json_each (part, fl_json_path(v, "projected", "sources", NULL)) {
+			reference(fl_json_get(part, "configMap"), false, "name", each, arg);
+			reference(fl_json_get(part, "secret"), true, "name", each, arg);
+		}
 	}
 }

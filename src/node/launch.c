@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/pod.h"
+#include "node/subpath.h"
 
 #define MESSAGE_MAX    4096 // kubelet: of a termination message
 #define CONFIG_WAIT_MS 5000
@@ -291,14 +292,6 @@ static void on_exit_of(void *arg, const struct fl_ctr_exit *e)
 
 // --- start ---
 
-static const struct fl_json *lookup(void *arg, bool secret, const char *name)
-{
-	const struct pod *p = arg;
-	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
-
-	return fl_map_get(&p->docs, key);
-}
-
 static int build_config(struct container *c, struct fl_arena *a, const char *dir, struct fl_json **ret,
 			struct fl_err *err)
 {
@@ -328,14 +321,22 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .services_arg = o->api_arg,
 	    .node_cpu_milli = o->node_cpu_milli,
 	    .node_memory = o->node_memory,
-	    .lookup = lookup,
-	    .arg = p,
+	    .lookup = fl_docs_lookup,
+	    .arg = p->docs,
 	};
 	rc = fl_env_build(a, &source, c->image, &env, err);
 	if (rc == 0)
 		rc = fl_env_command(a, source.container, c->image, &env, &argv, err);
 	if (rc == 0)
-		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, &mounts, &n_mounts, err);
+		rc = fl_volumes_mounts(a, p->dir, &spec, source.container, env.pods, &mounts, &n_mounts, err);
+	for (unsigned i = 0; rc == 0 && i < n_mounts; i++) {
+		const char *at = fl_arena_printf(a, "%s/subpaths/%s/%u", p->dir, c->name, i);
+
+		if (!mounts[i].subpath)
+			continue;
+		rc = fl_subpath_bind(mounts[i].source, mounts[i].subpath, at, err);
+		mounts[i].source = at;
+	}
 	if (rc < 0)
 		return rc;
 	AUTO_FREE char *passwd = fl_image_read_file(c->image, "etc/passwd"),
@@ -443,10 +444,8 @@ static void start(struct container *c)
 		if (!c->tries++)
 			fl_pod_event(c->pod, "Warning", "Failed", "Error: %s", err.text);
 		fl_container_wait(c, reason, err.text, CONFIG_WAIT_MS);
-		if (!c->pod->docs_stale) { // perhaps what it refers to was made meanwhile
-			c->pod->docs_stale = true;
-			c->pod->retry_at_ms = uv_now(c->pod->pods->o.loop) + CONFIG_WAIT_MS / 2;
-		}
+		c->pod->docs_missing = true;
+		c->pod->retry_at_ms = uv_now(c->pod->pods->o.loop) + CONFIG_WAIT_MS / 2;
 		slot_free(c);
 		fl_pod_kick(c->pod);
 		return;

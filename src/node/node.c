@@ -19,6 +19,7 @@
 #include "client/recorder.h"
 #include "node/embed.h"
 #include "node/firewall/firewall.h"
+#include "node/follow.h"
 #include "node/image.h"
 #include "node/kubelet.h"
 #include "node/nodeobj.h"
@@ -39,6 +40,7 @@ struct node {
 	struct fl_recorder *recorder;
 	struct fl_pods *pods;
 	struct fl_informer *informer, *services;
+	struct fl_follow *follow;
 	struct fl_kubelet *kubelet;
 	struct fl_heart *heart;
 	struct fl_firewall *firewall;
@@ -103,6 +105,21 @@ static void fetch(void *arg, bool secret, const char *ns, const char *name, fl_p
 		      request_new(done, done_arg), NULL);
 }
 
+static void follow(void *arg, bool secret, const char *ns, const char *name, bool on)
+{
+	struct node *n = arg;
+
+	fl_follow_want(n->follow, secret, ns, name, on);
+}
+
+static void on_followed(void *arg, bool secret, const char *ns, const char *name, uint64_t rv)
+{
+	struct node *n = arg;
+
+	if (n->pods)
+		fl_pods_changed(n->pods, secret, ns, name, rv);
+}
+
 static void event(void *arg, const struct fl_object *pod, const char *type, const char *reason, const char *text)
 {
 	struct node *n = arg;
@@ -136,6 +153,7 @@ static const struct fl_pods_api api = {
     .write_status = write_status,
     .delete_pod = delete_pod,
     .fetch = fetch,
+    .follow = follow,
     .event = event,
     .services_known = services_known,
     .services = each_service,
@@ -311,6 +329,8 @@ static int start_client(struct node *n, struct fl_err *err)
 		rc = fl_client_new(&n->loop, &cfg, "fairlead-node/" FL_VERSION, &n->client, err);
 	if (rc == 0)
 		n->recorder = fl_recorder_new(n->client, "kubelet", n->o->node_name);
+	if (rc == 0)
+		n->follow = fl_follow_new(n->client, on_followed, n);
 	return rc;
 }
 
@@ -353,6 +373,7 @@ static void on_kubelet_stopped(void *arg)
 	fl_heart_stop(&n->heart);
 	fl_informer_stop(&n->informer);
 	fl_informer_stop(&n->services);
+	fl_follow_free(&n->follow);
 	fl_recorder_free(&n->recorder);
 	fl_pods_free(&n->pods);
 	fl_client_free(&n->client);

@@ -7,6 +7,8 @@
 
 struct fl_oci_mount {
 	const char *source, *target;
+	const char *subpath; // below source: to be bound first (subpath.h), and source replaced; NULL: none
+	const char *volume;  // its name; NULL: none
 	bool read_only;
 };
 

@@ -12,64 +12,11 @@
 
 #define SETUP_RETRY_MAX_MS 30000
 #define RETRY_FIRST_MS     500
-#define REFETCH_MS         2000
 
 void fl_pod_kick(struct pod *p)
 {
 	if (!p->dead && !p->pods->closing)
 		uv_timer_start(&p->timer, fl_pod_on_timer, 0, 0);
-}
-
-// --- references ---
-
-struct fetch {
-	struct pod *pod;
-	char *key;
-};
-
-static void on_fetched(void *arg, int rc, const struct fl_json *body)
-{
-	struct fetch *f = arg;
-	struct pod *p = f->pod;
-
-	if (rc == 0 && body)
-		fl_map_set(&p->docs, f->key, fl_json_clone(&p->docs_arena, body));
-	else if (rc != -ENOENT)
-		p->fetch_failed = true; // what does not exist is the container's or volume's error, told there
-	p->fetches--;
-	free(f->key);
-	free(f);
-	if (!p->dead)
-		fl_pod_kick(p);
-	fl_pod_unref(p);
-}
-
-static void on_reference(void *arg, bool secret, const char *name)
-{
-	struct pod *p = arg;
-	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
-	struct fetch *f;
-
-	if (fl_map_get(&p->docs, key))
-		return;
-	f = FL_NEW(struct fetch);
-	f->pod = p;
-	f->key = TAKE_PTR(key);
-	p->fetches++;
-	fl_pod_ref(p);
-	p->pods->o.api->fetch(p->pods->o.api_arg, secret, p->ns, name, on_fetched, f);
-}
-
-void fl_pod_fetch(struct pod *p)
-{
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_pod_spec spec = {0};
-
-	p->fetch_failed = p->docs_stale = false;
-	fl_map_deinit(&p->docs);
-	fl_arena_reset(&p->docs_arena);
-	if (fl_pod_spec_read(&a, fl_object_tree(p->obj, &a), &spec, NULL) == 0)
-		fl_pod_references(&spec, on_reference, p);
 }
 
 // --- setup ---
@@ -272,16 +219,8 @@ static void containers_look(struct pod *p, uint64_t *next)
 {
 	bool go = true, documents;
 
-	if ((p->fetch_failed || p->docs_stale) && !p->fetches) {
-		uint64_t now = uv_now(p->pods->o.loop);
-
-		if (now >= p->retry_at_ms) {
-			p->retry_at_ms = now + REFETCH_MS;
-			fl_pod_fetch(p);
-		}
-		fl_earliest(next, p->retry_at_ms);
-	}
-	documents = !p->fetches && !p->fetch_failed && p->pods->o.api->services_known(p->pods->o.api_arg);
+	fl_pod_refs_look(p, next);
+	documents = p->docs && p->pods->o.api->services_known(p->pods->o.api_arg);
 	for (unsigned i = 0; i < p->n_containers; i++) {
 		struct container *c = &p->containers[i];
 
@@ -335,7 +274,7 @@ static void stop_look(struct pod *p, uint64_t *next)
 	}
 	for (unsigned i = 0; i < p->n_containers; i++)
 		fl_container_stop_look(&p->containers[i], stop_turn(p, i), next);
-	if (active)
+	if (active || p->updating)
 		return;
 	fl_pod_teardown_start(p, p->doomed);
 	if (p->holds_ports && !p->host_network && fl_pods_open_ports(p->pods, &err) < 0)
@@ -352,7 +291,7 @@ static void doom(struct pod *p)
 	case POD_TEARDOWN:
 		return; // their end comes here again
 	case POD_OVER:
-		if (!p->cleared)
+		if (!p->cleared && !p->updating)
 			fl_pod_teardown_start(p, true); // the logs that were kept for it
 		return;
 	default:
@@ -395,7 +334,7 @@ void fl_pod_on_timer(uv_timer_t *timer)
 		p->stage = POD_FETCHING;
 		fl_pod_fetch(p);
 	}
-	if (p->stage == POD_FETCHING && p->fetches == 0)
+	if (p->stage == POD_FETCHING && p->fetches == 0 && !p->updating)
 		setup_begin(p);
 	if (p->stage == POD_RUNNING)
 		containers_look(p, &next);

@@ -87,6 +87,12 @@ struct container {
 	bool has_slot;
 };
 
+struct fl_docs { // ConfigMaps and Secrets of a pod; shared with the worker that writes its volumes
+	unsigned refs;
+	struct fl_arena arena;
+	struct fl_map by_key; // "c/<name>", "s/<name>" -> struct fl_json
+};
+
 struct pod {
 	struct fl_pods *pods;
 	unsigned refs; // the table, and each request or job under way
@@ -119,11 +125,15 @@ struct pod {
 	struct container *containers;
 	unsigned n_containers, n_init;
 	enum fl_restart_policy restart;
-	struct fl_arena docs_arena; // fetched ConfigMaps and Secrets
-	struct fl_map docs;         // "c/<name>", "s/<name>" -> struct fl_json
+	struct fl_docs *docs; // what it refers to, as last read as a whole; NULL: not yet
+	struct fl_docs *next; // being read
+	struct fl_map named;  // "c/<name>", "s/<name>": followed
 	unsigned fetches;
-	bool fetch_failed; // the API did not answer: nothing starts before it did
-	bool docs_stale;   // one was missing: they are read again at retry_at_ms
+	bool fetch_failed;  // the API did not answer: read again at retry_at_ms
+	bool docs_stale;    // one changed
+	bool docs_missing;  // one was not there when a container wanted it: read again at retry_at_ms, told or not
+	bool volumes_stale; // they may not show what was read
+	bool updating;      // a worker writes them
 	bool status_busy, status_wanted, deleting;
 	uint64_t status_hash, status_first_ms, status_at_ms, delete_at_ms;
 	unsigned status_tries;
@@ -153,7 +163,14 @@ __attribute__((format(printf, 4, 5))) void fl_pod_event(struct pod *p, const cha
 // pod.c
 void fl_pod_kick(struct pod *p); // looks at the pod in the next turn of the loop
 void fl_pod_on_timer(uv_timer_t *timer);
-void fl_pod_fetch(struct pod *p); // starts to read the ConfigMaps and Secrets that the pod refers to
+// refs.c: ConfigMaps and Secrets
+void fl_pod_fetch(struct pod *p);                     // starts to read what the pod refers to, and follows it
+void fl_pod_refs_look(struct pod *p, uint64_t *next); // reads again and rewrites volumes where that is due
+void fl_pod_unfollow(struct pod *p);
+struct fl_docs *fl_docs_get(struct fl_docs *d);
+void fl_docs_put(struct fl_docs **d);
+const struct fl_json *fl_docs_lookup(void *docs, bool secret, const char *name); // fl_env_source.lookup
+
 void fl_pod_release_ips(struct pod *p);
 void fl_pod_reject(struct pod *p, const char *reason, const char *why); // it cannot run on this node: Failed
 void fl_pod_setup_done(struct pod *p, int rc, const char *message);     // from podwork.c
@@ -207,4 +224,5 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 // podwork.c
 void fl_pod_setup_start(struct pod *p);
 void fl_pod_teardown_start(struct pod *p, bool everything); // everything: with logs and directory
+void fl_pod_update_start(struct pod *p);                    // writes volumes anew
 void fl_work_remove(struct fl_pods *pods, char *path);      // takes path; removes a tree in the background

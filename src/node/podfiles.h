@@ -25,11 +25,14 @@ void fl_podfiles_hosts(struct fl_buf *b, const struct fl_pod_spec *p, const stru
 FL_WUR int fl_podfiles_write(const char *dir, const struct fl_pod_spec *p, const struct fl_ip *ips, unsigned n_ips,
 			     const struct fl_dns_config *d, struct fl_err *err);
 
-// Makes <dir>/volumes/<name> for emptyDir, configMap, secret, downwardAPI (metadata only) and projected volumes of
-// those; hostPath is used in place. -ENOENT for a missing ConfigMap or Secret, -ENOTSUP for a volume of another type,
-// worded as kubelet words FailedMount.
+// Makes <dir>/volumes/<name> for emptyDir, configMap, secret, downwardAPI and projected volumes of those; hostPath is
+// used in place. Idempotent. -ENOENT for a missing ConfigMap or Secret, -ENOTSUP for a volume of another type, worded
+// as kubelet words FailedMount.
 FL_WUR int fl_volumes_write(const char *dir, const struct fl_env_source *s, struct fl_err *err);
-// The container's mounts: files of /etc, then its volumeMounts. In `a`; -EINVAL for a mount of no volume.
+// The same for what an object or the pod's own fields may have changed, and only that.
+FL_WUR int fl_volumes_update(const char *dir, const struct fl_env_source *s, bool *ret_changed, struct fl_err *err);
+// The container's mounts: files of /etc, then its volumeMounts. `env` is for subPathExpr. In `a`; -EINVAL for a mount
+// of no volume.
 FL_WUR int fl_volumes_mounts(struct fl_arena *a, const char *dir, const struct fl_pod_spec *p,
-			     const struct fl_container_spec *c, struct fl_oci_mount **ret, unsigned *ret_n,
-			     struct fl_err *err);
+			     const struct fl_container_spec *c, const struct fl_json *env, struct fl_oci_mount **ret,
+			     unsigned *ret_n, struct fl_err *err);

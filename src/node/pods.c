@@ -37,8 +37,9 @@ static void pod_destroy(struct pod *p)
 		fl_arena_deinit(&c->place_arena);
 	}
 	free(p->containers);
-	fl_map_deinit(&p->docs);
-	fl_arena_deinit(&p->docs_arena);
+	fl_docs_put(&p->docs);
+	fl_docs_put(&p->next);
+	fl_map_deinit(&p->named);
 	fl_object_put(&p->obj);
 	free(p->reject_message);
 	free(p->host_ports);
@@ -66,6 +67,8 @@ void fl_pod_forget(struct pod *p)
 	if (p->dead)
 		return;
 	p->dead = true;
+	if (!p->pods->closing)
+		fl_pod_unfollow(p);
 	fl_map_del(&p->pods->table, p->uid);
 	for (unsigned i = 0; i < p->n_containers; i++)
 		fl_container_release(&p->containers[i]);
@@ -332,6 +335,21 @@ static void pod_doom(struct pod *p, int64_t grace_s)
 	fl_pod_kick(p);
 }
 
+static bool same(const struct fl_json *x, const struct fl_json *y)
+{
+	return x && y ? fl_json_equal(x, y) : x == y;
+}
+
+// What a volume may show of the pod itself.
+static bool fields_differ(const struct fl_object *old, const struct fl_json *meta)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *was = fl_json_get(fl_object_tree(old, &a), "metadata");
+
+	return !same(fl_json_get(was, "labels"), fl_json_get(meta, "labels")) ||
+	       !same(fl_json_get(was, "annotations"), fl_json_get(meta, "annotations"));
+}
+
 void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -355,6 +373,7 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 			fl_pod_reject(p, "UnexpectedAdmissionError", "this node has no pod addresses");
 		}
 	} else {
+		p->volumes_stale = p->volumes_stale || fields_differ(p->obj, spec.meta);
 		fl_object_put(&p->obj);
 		p->obj = fl_object_get((struct fl_object *)obj);
 	}

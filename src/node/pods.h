@@ -28,6 +28,9 @@ struct fl_pods_api { // none may call `done` before it returns
 	void (*delete_pod)(void *arg, const struct fl_object *pod, fl_pods_done done, void *done_arg);
 	// A ConfigMap or Secret.
 	void (*fetch)(void *arg, bool secret, const char *ns, const char *name, fl_pods_done done, void *done_arg);
+	// From now on (or no longer) the node wants to hear by fl_pods_changed that this ConfigMap or Secret changed.
+	// As often off as on.
+	void (*follow)(void *arg, bool secret, const char *ns, const char *name, bool on);
 	void (*event)(void *arg, const struct fl_object *pod, const char *type, const char *reason, const char *text);
 	// What is known of the Services; no container starts before services_known, which fl_pods_services_synced
 	// tells.
@@ -61,6 +64,8 @@ void fl_pods_gone(struct fl_pods *p, const char *uid);            // is in the A
 // All pods of the API were told by fl_pods_set: those that were not are gone.
 void fl_pods_synced(struct fl_pods *p);
 
+// A ConfigMap or Secret that is followed has this revision now; 0: it is gone.
+void fl_pods_changed(struct fl_pods *p, bool secret, const char *ns, const char *name, uint64_t rv);
 void fl_pods_services_synced(struct fl_pods *p); // containers wait for it
 
 size_t fl_pods_count(const struct fl_pods *p);

@@ -104,11 +104,10 @@ int fl_pod_spec_read(struct fl_arena *a, const struct fl_json *root, struct fl_p
 	return 0;
 }
 
-static int64_t quantity(const struct fl_json *map, const char *name)
+static int64_t in_units(const struct fl_json *v, __int128 unit)
 {
-	const struct fl_json *v = fl_json_get(map, name);
 	struct fl_quantity q;
-	__int128 unit = strcmp(name, "cpu") == 0 ? 1000000 : 1000000000, n;
+	__int128 n;
 
 	if (fl_json_is(v, FL_JSON_INT))
 		q = (struct fl_quantity){.nano = (__int128)v->i * 1000000000};
@@ -116,6 +115,16 @@ static int64_t quantity(const struct fl_json *map, const char *name)
 		return -1;
 	n = (q.nano + unit - 1) / unit;
 	return n > INT64_MAX ? INT64_MAX : (int64_t)n;
+}
+
+static int64_t quantity(const struct fl_json *map, const char *name)
+{
+	return in_units(fl_json_get(map, name), strcmp(name, "cpu") == 0 ? 1000000 : 1000000000);
+}
+
+int64_t fl_quantity_bytes(const struct fl_json *v)
+{
+	return in_units(v, 1000000000);
 }
 
 int64_t fl_container_resource(const struct fl_json *container, const char *which, const char *name)

@@ -40,5 +40,7 @@ const char *fl_node_pod_qos(const struct fl_pod_spec *p);
 // milli-CPUs or bytes of resources.<which>.<name>, "limits" or "requests"; -1 when unset. A missing request is its
 // limit.
 int64_t fl_container_resource(const struct fl_json *container, const char *which, const char *name);
+// A quantity of bytes, as text or number; -1 when it is none.
+int64_t fl_quantity_bytes(const struct fl_json *v);
 // Number of a port given as number or as name of a port of the container; 0 when there is none.
 uint16_t fl_container_port(const struct fl_json *container, const struct fl_json *port);

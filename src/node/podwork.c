@@ -15,17 +15,29 @@ struct job {
 	uv_work_t work;
 	struct pod *pod;
 	struct fl_object *obj;
+	struct fl_docs *docs;
 	bool everything;
 	int rc;
 	struct fl_err err;
 };
 
-static const struct fl_json *lookup(void *arg, bool secret, const char *name)
+static struct fl_env_source source_of(const struct job *j, const struct fl_pod_spec *spec)
 {
-	const struct pod *p = arg;
-	AUTO_FREE char *key = fl_asprintf("%c/%s", secret ? 's' : 'c', name);
+	const struct pod *p = j->pod;
+	const struct fl_pods_opts *o = &p->pods->o;
 
-	return fl_map_get(&p->docs, key);
+	return (struct fl_env_source){
+	    .pod = spec,
+	    .container = &spec->containers[spec->n_init], // of a resourceFieldRef that names none
+	    .pod_ips = p->ips,
+	    .host_ips = o->node_ips,
+	    .n_pod_ips = p->n_ips,
+	    .n_host_ips = o->n_node_ips,
+	    .node_cpu_milli = o->node_cpu_milli,
+	    .node_memory = o->node_memory,
+	    .lookup = fl_docs_lookup,
+	    .arg = j->docs,
+	};
 }
 
 static int setup(struct job *j, struct fl_err *err)
@@ -39,7 +51,7 @@ static int setup(struct job *j, struct fl_err *err)
 	struct fl_pod_spec spec = {0};
 	struct fl_dns_config dns = {
 	    .servers = {o->dns_ips[0], o->dns_ips[1]}, .n_servers = o->n_dns_ips, .domain = o->cluster_domain};
-	struct fl_env_source source = {.pod = &spec, .lookup = lookup, .arg = p};
+	struct fl_env_source source;
 	char text[FL_IP_STRLEN];
 	int rc = fl_pod_spec_read(&a, fl_object_tree(j->obj, &a), &spec, err);
 
@@ -66,6 +78,7 @@ static int setup(struct job *j, struct fl_err *err)
 	dns.host_resolv_conf = host_resolv;
 	if (rc == 0)
 		rc = fl_podfiles_write(p->dir, &spec, p->ips, p->n_ips, &dns, err);
+	source = source_of(j, &spec);
 	if (rc == 0)
 		rc = fl_volumes_write(p->dir, &source, err);
 	return rc;
@@ -81,6 +94,7 @@ static void setup_work(uv_work_t *work)
 static void job_free(struct job *j)
 {
 	fl_object_put(&j->obj);
+	fl_docs_put(&j->docs);
 	j->pod->pods->jobs--;
 	fl_pod_unref(j->pod);
 	free(j);
@@ -101,6 +115,7 @@ static struct job *job_new(struct pod *p)
 
 	j->pod = p;
 	j->obj = fl_object_get(p->obj);
+	j->docs = p->docs ? fl_docs_get(p->docs) : NULL;
 	fl_pod_ref(p);
 	p->pods->jobs++;
 	return j;
@@ -111,7 +126,45 @@ void fl_pod_setup_start(struct pod *p)
 	struct job *j = job_new(p);
 
 	p->stage = POD_SETUP;
+	p->volumes_stale = false; // it writes them from what was read by now
 	uv_queue_work(p->pods->o.loop, &j->work, setup_work, setup_after);
+}
+
+static void update_work(uv_work_t *work)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	struct fl_pod_spec spec = {0};
+	struct fl_env_source source;
+	bool changed;
+
+	j->rc = fl_pod_spec_read(&a, fl_object_tree(j->obj, &a), &spec, &j->err);
+	if (j->rc < 0)
+		return;
+	source = source_of(j, &spec);
+	j->rc = fl_volumes_update(j->pod->dir, &source, &changed, &j->err);
+}
+
+static void update_after(uv_work_t *work, int status)
+{
+	struct job *j = FL_CONTAINER_OF(work, struct job, work);
+	struct pod *p = j->pod;
+
+	p->updating = false;
+	if (status == 0 && !p->pods->closing) {
+		if (j->rc < 0) // the volume stays as it was
+			fl_pod_event(p, "Warning", "FailedMount", "%s", j->err.text);
+		fl_pod_kick(p);
+	}
+	job_free(j);
+}
+
+void fl_pod_update_start(struct pod *p)
+{
+	struct job *j = job_new(p);
+
+	p->updating = true;
+	uv_queue_work(p->pods->o.loop, &j->work, update_work, update_after);
 }
 
 static void teardown_work(uv_work_t *work)
@@ -143,6 +196,7 @@ void fl_pod_teardown_start(struct pod *p, bool everything)
 {
 	struct job *j = job_new(p);
 
+	fl_pod_unfollow(p);
 	j->everything = everything;
 	p->stage = POD_TEARDOWN;
 	uv_queue_work(p->pods->o.loop, &j->work, teardown_work, teardown_after);

@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "node/pod.h"
 
-#define FETCH_EARLY_MS 2000 // before the next try of a pull, so that it finds the Secrets of then
-
 // As Go prints a duration cut to milliseconds: "313ms", "1.5s", "1m2.25s".
 static char *duration(uint64_t ms)
 {
@@ -84,11 +82,6 @@ static void on_image(void *arg, const struct fl_image_result *r)
 			tell_failed(c, s->image, r);
 			fl_container_wait(c, r->reason, r->message,
 					  delay > FL_BACKOFF_MAX_MS ? FL_BACKOFF_MAX_MS : delay);
-			if (fl_json_count(
-				fl_json_get(spec.spec, "imagePullSecrets"))) { // perhaps they are made meanwhile
-				p->docs_stale = true;
-				p->retry_at_ms = c->not_before_ms - FETCH_EARLY_MS;
-			}
 		}
 		fl_pod_kick(p);
 	}
@@ -110,7 +103,7 @@ static const struct fl_json *secret_of(const struct pod *p, const char *name)
 {
 	AUTO_FREE char *key = fl_asprintf("s/%s", name);
 
-	return fl_map_get(&p->docs, key);
+	return p->docs ? fl_map_get(&p->docs->by_key, key) : NULL;
 }
 
 void fl_container_pull(struct container *c)

@@ -58,14 +58,15 @@ static void hooks_run_in_their_place(void **state)
 {
 #define HOOKED                                                                                                         \
 	CONTAINER("a", "\"append=/t/log:main\",\"wait\",\"append=/t/log:term\"",                                       \
-		  ",\"lifecycle\":{\"postStart\":" EXEC("\"sleep=300\",\"append=/t/log:post\"") ",\"preStop\":" EXEC(  \
-		      "\"append=/t/log:pre\"") "}")                                                                    \
+		  ",\"lifecycle\":{\"postStart\":" EXEC(                                                               \
+		      "\"until=/t/go\",\"append=/t/log:post\"") ",\"preStop\":" EXEC("\"append=/t/log:pre\"") "}")     \
 	"," CONTAINER("b", "\"append=/t/log:second\",\"wait\"", "")
 	struct harness *h = harness_new("life-hooks");
 
 	fl_pods_synced(h->pods);
 	harness_set(h, POD("hooked", "", HOOKED, ""));
 	expect_status(h, "hooked", "containerStatuses.a.state.waiting.reason", "ContainerCreating");
+	free(run_shell("touch %s/hooked/volumes/t/go", h->paths.pods));
 	expect_status(h, "hooked", "phase", "Running");
 	assert_string_equal(status_at(h, "hooked", "conditions.Ready.status"), "True");
 	expect_pod_trace(h, "hooked", "main post second ");

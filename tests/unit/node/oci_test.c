@@ -50,7 +50,8 @@ static void plain_container(void **state)
 {
 	struct fixture f = {
 	    .o = {.netns = "/ns/net", .utsns = "/ns/uts", .ipcns = "/ns/ipc", .termination_log = "/d/t"}};
-	const struct fl_oci_mount mounts[] = {{"/d/hosts", "/etc/hosts", false}, {"/v", "/data", true}};
+	const struct fl_oci_mount mounts[] = {{.source = "/d/hosts", .target = "/etc/hosts"},
+					      {.source = "/v", .target = "/data", .read_only = true}};
 
 	f.o.mounts = mounts;
 	f.o.n_mounts = 2;

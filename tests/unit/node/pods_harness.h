@@ -49,6 +49,7 @@ struct harness {
 	struct fl_map statuses; // uid -> char * (JSON)
 	struct fl_map deleted;  // uid -> itself
 	struct fl_map objects;  // "c/ns/name" -> char * (JSON)
+	struct fl_map followed; // "c/ns/name" -> number of pods
 	struct fl_map services; // "ns/name" -> struct fl_object
 	bool services_unknown;
 	struct fl_buf events; // "pod reason: message\n"
@@ -115,6 +116,20 @@ static inline void h_fetch(void *arg, bool secret, const char *ns, const char *n
 	answer_later(h, done, done_arg, body ? 0 : -ENOENT, body);
 }
 
+static inline void h_follow(void *arg, bool secret, const char *ns, const char *name, bool on)
+{
+	struct harness *h = arg;
+	AUTO_FREE char *key = fl_asprintf("%c/%s/%s", secret ? 's' : 'c', ns, name);
+	uintptr_t users = (uintptr_t)fl_map_get(&h->followed, key);
+
+	if (on)
+		fl_map_set(&h->followed, key, (void *)(users + 1));
+	else if (users > 1)
+		fl_map_set(&h->followed, key, (void *)(users - 1));
+	else
+		assert_non_null(fl_map_del(&h->followed, key));
+}
+
 static inline void h_event(void *arg, const struct fl_object *pod, const char *type, const char *reason,
 			   const char *text)
 {
@@ -146,6 +161,7 @@ static inline void h_services(void *arg, const char *ns, bool (*visit)(void *arg
 static const struct fl_pods_api harness_api = {.write_status = h_write_status,
 					       .delete_pod = h_delete_pod,
 					       .fetch = h_fetch,
+					       .follow = h_follow,
 					       .event = h_event,
 					       .services_known = h_services_known,
 					       .services = h_services};
@@ -231,6 +247,7 @@ static inline void harness_free(struct harness *h)
 	assert_int_equal(fl_file_remove_all(h->dir, &err), 0);
 	map_free_values(&h->statuses);
 	map_free_values(&h->objects);
+	fl_map_deinit(&h->followed);
 	fl_map_deinit(&h->deleted);
 	for (struct fl_map_iter it = {0}; fl_map_next(&h->services, &it);) {
 		struct fl_object *service = it.value;
@@ -287,6 +304,18 @@ static inline void harness_service(struct harness *h, const char *ns, const char
 	struct fl_object *old = fl_map_set(&h->services, key, harness_object("services", json));
 
 	fl_object_put(&old);
+}
+
+// Makes or changes a ConfigMap or Secret ("c/ns/name") and tells the node of it.
+static inline void harness_object_put(struct harness *h, const char *key, const char *data, uint64_t rv)
+{
+	const char *ns = key + 2, *slash = strchr(ns, '/');
+	AUTO_FREE char *only_ns = fl_strndup(ns, (size_t)(slash - ns));
+
+	free(fl_map_set(&h->objects, key,
+			fl_asprintf("{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"%llu\"},\"data\":%s}",
+				    slash + 1, (unsigned long long)rv, data)));
+	fl_pods_changed(h->pods, key[0] == 's', only_ns, slash + 1, rv);
 }
 
 // Text at a dotted path of a pod's last status: "containerStatuses.0.state.running.startedAt". "" when absent; lives
@@ -362,10 +391,12 @@ static inline void expect_status(struct harness *h, const char *uid, const char 
 {
 	struct expectation e = {uid, path, value};
 
-	if (!harness_wait(h, as_expected, &e))
-		fail_msg("%s of pod %s is \"%s\", not \"%s\"; status: %s\nevents: %s", path, uid,
-			 status_at(h, uid, path), value ? value : "(anything)",
-			 (const char *)fl_map_get(&h->statuses, uid), h->events.data ? h->events.data : "");
+	if (harness_wait(h, as_expected, &e))
+		return;
+	print_error("events:\n%sstatus: %s\n", h->events.data ? h->events.data : "", // cmocka cuts long messages
+		    (const char *)fl_map_get(&h->statuses, uid));
+	fail_msg("%s of pod %s is \"%s\", not \"%s\"", path, uid, status_at(h, uid, path),
+		 value ? value : "(anything)");
 }
 
 static inline bool is_deleted(struct harness *h, const void *uid)
