@@ -66,3 +66,15 @@ answers() { # answers NODE: the Service of that node, by a pod of that node
 	diff "$BATS_FILE_TMPDIR/by-nft" <(ip netns exec "$WORLD-by" nft list ruleset)
 	diff "$BATS_FILE_TMPDIR/by-sysctl" <(ip netns exec "$WORLD-by" sysctl -a 2>/dev/null | grep '^net\.ipv[46]\.' | grep -v nf_conntrack_count | sort)
 }
+
+# Called in the namespace of another node, which must not be taken for the lost one.
+@test "a node whose namespace is gone is reset from beside a living one" {
+	on two nft list table ip fairlead | grep -v counter >"$BATS_TEST_TMPDIR/two"
+	node_up one
+	ip netns del "$WORLD-one"
+	run nsenter --net="/run/netns/$WORLD-two" "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	[[ $status == 0 && $output == *"network namespace is gone"* ]]
+	[[ -z $(processes_of one) ]]
+	diff "$BATS_TEST_TMPDIR/two" <(on two nft list table ip fairlead | grep -v counter)
+	answers two
+}
