@@ -6,7 +6,8 @@
 //
 //   api_bench [directory [count]]      default: a new one under $TMPDIR or /var/tmp, removed at the end; 10000 Services
 //
-// The load costs as much of the machine as the server: the server's own CPU time is shown beside each rate.
+// Creates, gets, updates and deletes come from bench/load.c, lists and watches from the HTTP client of the roles. The
+// processor time of server and load is shown beside each rate.
 #include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
@@ -27,9 +28,9 @@
 #include "base/str.h"
 #include "io/http_client.h"
 #include "io/tls.h"
+#include "load.h"
 
 #define SERVICES "/api/v1/namespaces/default/services"
-#define MAX_CONN 64
 
 static uv_loop_t loop;
 static const char *dir;
@@ -157,19 +158,7 @@ static double server_pss_mb(void)
 
 // --- load ---
 
-struct conn {
-	struct fl_http_client *client;
-	uint64_t begun;
-	int i;
-};
-
-static struct {
-	const char *method;
-	int next, end, done, bad;
-	uint64_t *ns;
-	struct conn conns[MAX_CONN];
-	int n_conns;
-} job;
+static struct fl_http_client *lister;
 
 static struct fl_http_client *new_client(void)
 {
@@ -196,75 +185,34 @@ static void body_of(struct fl_buf *b, int i, int target_port)
 	    i, i, target_port, i);
 }
 
-static void send_next(struct conn *c);
-
-static void on_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
+static void request(void *arg, int i, const char **method, struct fl_buf *path, struct fl_buf *body)
 {
-	struct conn *c = arg;
-	if (rc < 0 || status >= 300) {
-		if (!job.bad++)
-			fprintf(stderr, "%s: %d %s\n", job.method, status, rc < 0 ? err->text : body);
-	}
-	job.ns[c->i] = fl_mono_ns() - c->begun;
-	job.done++;
-	send_next(c);
+	const char *verb = *method = arg;
+	bool post = !strcmp(verb, "POST");
+	fl_buf_printf(path, post ? SERVICES : SERVICES "/service-%06d", i);
+	if (post || !strcmp(verb, "PUT"))
+		body_of(body, i, post ? 8080 : 9090);
 }
 
-static void send_next(struct conn *c)
+static void run(const char *what, const char *method, int n, int conns)
 {
-	static struct fl_buf b;
-	static const char *const headers[] = {"Content-Type: application/json", "Accept: application/json", NULL};
-	char u[160];
-	if (job.next == job.end)
-		return;
-	c->i = job.next++;
-	bool post = !strcmp(job.method, "POST"), has_body = strcmp(job.method, "DELETE") && strcmp(job.method, "GET");
-	if (post)
-		snprintf(u, sizeof(u), "%s" SERVICES, url);
-	else
-		snprintf(u, sizeof(u), "%s" SERVICES "/service-%06d", url, c->i);
-	if (has_body)
-		body_of(&b, c->i, post ? 8080 : 9090);
-	struct fl_http_call_opts o = {.method = job.method,
-				      .url = u,
-				      .headers = headers,
-				      .body = has_body ? b.data : NULL,
-				      .body_len = has_body ? b.len : 0,
-				      .on_done = on_done,
-				      .arg = c};
-	struct fl_err err = {0};
-	c->begun = fl_mono_ns();
-	if (fl_http_client_call(c->client, &o, NULL, &err) < 0)
-		die("call", err.text);
+	struct load_target *t = load_target_new(url, ca.cert_pem, client_cert.cert_pem, client_cert.key_pem);
+	struct load_job job = {
+	    .conns = conns, .to = n, .request = request, .type = "application/json", .arg = (void *)(uintptr_t)method};
+	double cpu = server_cpu_s();
+	struct load_result r = load_run(t, &job);
+	cpu = server_cpu_s() - cpu;
+	printf("%-10s %2d connections: %7.0f/s  p50 %5.2f ms  p99 %5.2f ms  server %4.0f us each, load %3.0f  bad %d\n",
+	       what, conns, n / r.seconds, (double)r.p50_ns / 1e6, (double)r.p99_ns / 1e6, cpu / n * 1e6,
+	       r.cpu_s / n * 1e6, r.bad);
+	fflush(stdout);
+	load_target_free(&t);
 }
 
 static int cmp(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 	return (x > y) - (x < y);
-}
-
-static void run(const char *what, const char *method, int n, int conns)
-{
-	job.method = method;
-	job.next = job.done = job.bad = 0;
-	job.end = n;
-	job.ns = fl_calloc((size_t)n, sizeof(*job.ns));
-	for (; job.n_conns < conns; job.n_conns++)
-		job.conns[job.n_conns].client = new_client();
-	double cpu = server_cpu_s();
-	uint64_t t0 = fl_mono_ns();
-	for (int i = 0; i < conns; i++)
-		send_next(&job.conns[i]);
-	while (job.done < n)
-		uv_run(&loop, UV_RUN_ONCE);
-	double s = (double)(fl_mono_ns() - t0) / 1e9;
-	cpu = server_cpu_s() - cpu;
-	qsort(job.ns, (size_t)n, sizeof(*job.ns), cmp);
-	printf("%-10s %2d connections: %7.0f/s  p50 %5.2f ms  p99 %5.2f ms  server %4.0f us each  bad %d\n", what,
-	       conns, n / s, (double)job.ns[n / 2] / 1e6, (double)job.ns[n / 100 * 99] / 1e6, cpu / n * 1e6, job.bad);
-	fflush(stdout);
-	free(job.ns);
 }
 
 // --- lists ---
@@ -308,7 +256,7 @@ static uint64_t call(struct fl_http_client *c, const char *method, const char *p
 
 static void lists(const char *what, const char *query, const char *accept, int n)
 {
-	struct fl_http_client *c = job.conns[0].client;
+	struct fl_http_client *c = lister;
 	uint64_t ns[64];
 	struct reply r;
 	double cpu = server_cpu_s();
@@ -376,7 +324,7 @@ static void watches(int n)
 		char body[96], path[96];
 		snprintf(path, sizeof(path), SERVICES "/service-%06d", i % n);
 		snprintf(body, sizeof(body), "{\"metadata\":{\"labels\":{\"event\":\"%d\"}}}", i);
-		call(job.conns[0].client, "PATCH", path, "application/json", body, &r);
+		call(lister, "PATCH", path, "application/json", body, &r);
 		wait_lines((unsigned)(n + i + 1));
 	}
 	printf("%d watches with selectors: %.1f KiB each; write to event, one after the other: %.2f ms, server %.0f us "
@@ -389,8 +337,7 @@ static void watches(int n)
 
 static void drop_clients(void)
 {
-	for (; job.n_conns; job.n_conns--)
-		fl_http_client_free(&job.conns[job.n_conns - 1].client);
+	fl_http_client_free(&lister);
 	uv_run(&loop, UV_RUN_DEFAULT);
 }
 
@@ -399,6 +346,7 @@ static void new_server(void)
 	drop_clients();
 	stop_server();
 	start_server();
+	lister = new_client();
 	run("get", "GET", 100, 1);
 }
 
@@ -421,6 +369,7 @@ int main(int argc, char **argv)
 	make_certificates();
 	start_server();
 	uv_loop_init(&loop);
+	lister = new_client();
 	printf("idle: %.1f MB Pss\n", server_pss_mb());
 	run("create", "POST", n, 16);
 	printf("%d Services: %.1f MB Pss\n", n, server_pss_mb());
