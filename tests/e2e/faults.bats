@@ -22,6 +22,7 @@ teardown_file() {
 
 setup() {
 	world_resume
+	[[ ! -e $WORLD_DIR/one ]] || "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one" # of a test that failed
 	rounds=$(((${ROUNDS:-5} + 1) / 2)) # each has several starts
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }
@@ -60,11 +61,13 @@ nothing_left() {
 	for i in 1 2 3; do
 		mkdir -p -m 0700 "$WORLD_DIR/one"
 		pids=()
+		: >"$WORLD_DIR/a.log" >"$WORLD_DIR/b.log"
 		for p in a b; do
 			setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/$p.log" 2>&1 </dev/null 3>&- 4>&- &
 			pids+=($!)
 		done
 		wait_for 20 grep -q '^fairlead: ready' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log"
+		wait_for 20 grep -q 'is in use by' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log"
 		ready=$(grep -l '^fairlead: ready' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log")
 		refused=$(grep -l 'is in use by' "$WORLD_DIR/a.log" "$WORLD_DIR/b.log")
 		[[ $(wc -l <<<"$ready") == 1 && $(wc -l <<<"$refused") == 1 && $ready != "$refused" ]]

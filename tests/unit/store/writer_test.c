@@ -139,18 +139,18 @@ static void test_bounded_files(void **state)
 	struct bed *b = *state;
 	struct fl_store_stats st;
 	struct tally t = {0};
-	char text[2000] = {0};
+	char text[1000] = {0};
 	memset(text, 'x', sizeof(text) - 1);
 	bed_close(b);
 	b->opts.sqlite_vfs = NULL;
 	b->opts.log_events = 1000;
 	bed_open(b);
-	for (int round = 0; round < 600; round++) {
+	for (int round = 0; round < 2000; round++) {
 		for (unsigned i = 0; i < 50; i++)
 			put(b, i, text, &t);
 		bed_turn(b);
 	}
-	assert_int_equal(t.ok, 30000); // 60 MB written
+	assert_int_equal(t.ok, 100000); // 100 MB written
 	fl_store_get_stats(b->s, &st);
 	assert_in_range(wal_size(b), 1, 8 * 1024 * 1024);
 	assert_in_range(st.log_rows, 900, 3000);
