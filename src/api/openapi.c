@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/kinds/embed.h"
 #include "api/openapi_build.h"
 #include "api/registry.h"
 #include "base/version.h"
@@ -152,17 +153,36 @@ static int by_text(const void *a, const void *b)
 }
 
 // Writes every definition that was referred to, and what those refer to; sorted by name.
+// What a definition and its properties are for, in the words of kinds/descriptions.json.
+static void describe(struct fl_openapi *o, struct fl_json *schema, const struct fl_json *texts)
+{
+	struct fl_json *properties = fl_json_get(schema, "properties");
+
+	fl_json_each (t, texts) {
+		struct fl_json *at = *t->key ? fl_json_get(properties, t->key) : schema;
+
+		if (at)
+			fl_json_set_str(o->a, at, "description", fl_json_string(t));
+	}
+}
+
 static void add_schemas(struct fl_openapi *o, struct fl_json *schemas)
 {
 	struct fl_map made = {0};
 	FL_VEC(const char *) names = {0};
+	const struct fl_doc *doc = &fl_descriptions_doc;
+	struct fl_json *texts = NULL;
 
+	if (fl_json_parse(o->a, doc->text, (size_t)(doc->end - doc->text), NULL, &texts, NULL) < 0)
+		texts = NULL; // as below
 	for (size_t i = 0; i < o->todo.n; i++) {
 		const struct definition *d = definition_of(o, o->todo.v[i]);
 		struct fl_json *node = NULL;
 		if (!d || fl_json_parse(o->a, d->text, d->len, NULL, &node, NULL) < 0)
 			continue; // a build error, which the unit test of the definitions finds
-		fl_map_set(&made, d->name, copy_schema(o, node));
+		struct fl_json *copy = copy_schema(o, node);
+		describe(o, copy, fl_json_get(texts, d->name));
+		fl_map_set(&made, d->name, copy);
 		fl_vec_push(&names, d->name);
 	}
 	if (names.n)

@@ -44,10 +44,18 @@
 		".previous\n");                                                                                        \
 	extern const char fl_doc_##sym[], fl_doc_##sym##_end[];
 
-#define ENTRY(sym, file) {file, fl_doc_##sym, fl_doc_##sym##_end},
+#define VALUE(sym, file)                                                                                               \
+	{                                                                                                              \
+		file, fl_doc_##sym, fl_doc_##sym##_end                                                                 \
+	}
+#define ENTRY(sym, file) VALUE(sym, file),
+
+#define DESCRIPTIONS(X) X(descriptions, "descriptions.json")
 
 KINDS(EMBED)
+DESCRIPTIONS(EMBED)
 DEFINITIONS(EMBED)
 
+const struct fl_doc fl_descriptions_doc = DESCRIPTIONS(VALUE);
 const struct fl_doc fl_kind_docs[] = {KINDS(ENTRY){NULL, NULL, NULL}};
 const struct fl_doc fl_definition_docs[] = {DEFINITIONS(ENTRY){NULL, NULL, NULL}};

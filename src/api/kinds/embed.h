@@ -9,5 +9,8 @@ struct fl_doc {
 };
 
 // Each ends with an entry whose name is NULL.
-extern const struct fl_doc fl_kind_docs[];       // one kind each
+extern const struct fl_doc fl_kind_docs[]; // one kind each
+// {"io.k8s...": {"": text, "property": text, ...}, ...}: what OpenAPI documents say to people, and `kubectl explain`
+// shows.
+extern const struct fl_doc fl_descriptions_doc;
 extern const struct fl_doc fl_definition_docs[]; // {"io.k8s...": schema, ...} each

@@ -4,6 +4,7 @@
 // same through gnostic's protobuf in v2.
 #include "api_test.h"
 
+#include "api/kinds/embed.h"
 #include "api/openapi.h"
 #include "api/wire.h"
 #include "base/map.h"
@@ -125,24 +126,33 @@ static void references_resolve(void **state)
 	check_schema(fl_json_get(v2, "definitions"), v2, "#/definitions/");
 }
 
+static const struct fl_json *undescribed(const struct fl_json *schema)
+{
+	struct fl_json *copy = fl_json_clone(&arena, schema);
+
+	assert_true(fl_json_remove(copy, "description"));
+	return copy;
+}
+
 static void schemas_keep_what_patches_need(void **state)
 {
 	const struct fl_json *d = v3("", "v1");
 	const struct fl_json *spec =
 	    fl_json_path(d, "components", "schemas", "io.k8s.api.core.v1.ServiceSpec", "properties", NULL);
-	assert_json(fl_json_get(spec, "ports"),
+	assert_json(undescribed(fl_json_get(spec, "ports")),
 		    "{\"items\":{\"$ref\":\"#/components/schemas/io.k8s.api.core.v1.ServicePort\"},\"type\":\"array\","
 		    "\"x-kubernetes-list-map-keys\":[\"port\",\"protocol\"],\"x-kubernetes-list-type\":\"map\","
 		    "\"x-kubernetes-patch-merge-key\":\"port\",\"x-kubernetes-patch-strategy\":\"merge\"}");
 	const struct fl_json *port =
 	    fl_json_path(d, "components", "schemas", "io.k8s.api.core.v1.ServicePort", "properties", NULL);
 	assert_json(
-	    fl_json_get(port, "targetPort"),
+	    undescribed(fl_json_get(port, "targetPort")),
 	    "{\"allOf\":[{\"$ref\":\"#/components/schemas/io.k8s.apimachinery.pkg.util.intstr.IntOrString\"}]}");
 	assert_json(fl_json_path(d, "components", "schemas", "io.k8s.apimachinery.pkg.util.intstr.IntOrString", NULL),
 		    "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}");
 	const struct fl_json *v2 = fl_openapi_v2(&arena, fl_registry_builtin());
-	assert_json(fl_json_path(v2, "definitions", "io.k8s.api.core.v1.ServicePort", "properties", "targetPort", NULL),
+	assert_json(undescribed(fl_json_path(v2, "definitions", "io.k8s.api.core.v1.ServicePort", "properties",
+					     "targetPort", NULL)),
 		    "{\"$ref\":\"#/definitions/io.k8s.apimachinery.pkg.util.intstr.IntOrString\"}");
 	assert_json(fl_json_path(v2, "definitions", "io.k8s.apimachinery.pkg.util.intstr.IntOrString", NULL),
 		    "{\"format\":\"int-or-string\",\"type\":\"string\"}");
@@ -287,6 +297,31 @@ static void v2_as_protobuf(void **state)
 	assert_true(text_is(bytes_at(named(ports, 31, "x-kubernetes-patch-merge-key"), 2), "\"port\""));
 }
 
+// Every text of descriptions.json belongs to a definition and a property that there is, and reaches the documents.
+static void descriptions(void **state)
+{
+	struct fl_json *texts;
+	const struct fl_doc *doc = &fl_descriptions_doc;
+	const struct fl_json *schemas = fl_json_path(v3("", "v1"), "components", "schemas", NULL);
+	const struct fl_json *spec = fl_json_get(schemas, "io.k8s.api.core.v1.ServiceSpec");
+
+	assert_string_equal(fl_json_str(fl_json_path(spec, "properties", "ports", NULL), "description"),
+			    "Ports that it offers. With several, each has a name.");
+	assert_non_null(fl_json_str(spec, "description"));
+	assert_int_equal(fl_json_parse(&arena, doc->text, (size_t)(doc->end - doc->text), NULL, &texts, NULL), 0);
+	assert_true(fl_json_count(texts) > 20);
+	fl_json_each (d, texts) {
+		const struct fl_schema *schema = fl_registry_schema(fl_registry_builtin(), d->key);
+
+		assert_non_null(schema);
+		fl_json_each (t, d) {
+			assert_true(*fl_json_string(t));
+			if (*t->key && !fl_schema_prop(schema, t->key))
+				fail_msg("%s has no %s", d->key, t->key);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +332,7 @@ int main(void)
 	    TEST(operation_ids_are_unique),
 	    TEST(index_of_documents),
 	    TEST(v2_as_protobuf),
+	    TEST(descriptions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
