@@ -223,6 +223,7 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 
 // podwork.c
 void fl_pod_setup_start(struct pod *p);
+char *fl_pod_setup_mark(const struct pod *p);               // file that is there when a setup came to its end; free()
 void fl_pod_teardown_start(struct pod *p, bool everything); // everything: with logs and directory
 void fl_pod_update_start(struct pod *p);                    // writes volumes anew
 void fl_work_remove(struct fl_pods *pods, char *path);      // takes path; removes a tree in the background

@@ -227,9 +227,13 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		if (p->host_network)
 			for (unsigned i = 0; i < pods->o.n_node_ips; i++)
 				p->ips[p->n_ips++] = pods->o.node_ips[i];
-		// With its network and references it goes on at once; else they are made and fetched again.
+		// What was set up to its end goes on at once; else all of it is made again.
+		AUTO_FREE char *done = fl_pod_setup_mark(p);
+
 		p->stage =
-		    p->n_ips && (p->host_network || fl_podnet_exists(pods->o.paths, uid)) ? POD_RUNNING : POD_NEW;
+		    p->n_ips && access(done, F_OK) == 0 && (p->host_network || fl_podnet_exists(pods->o.paths, uid))
+			? POD_RUNNING
+			: POD_NEW;
 		if (p->stage == POD_RUNNING) {
 			mend_network(p);
 			fl_pod_fetch(p);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -40,13 +41,18 @@ static struct fl_env_source source_of(const struct job *j, const struct fl_pod_s
 	};
 }
 
+char *fl_pod_setup_mark(const struct pod *p)
+{
+	return fl_asprintf("%s/set-up", p->dir);
+}
+
 static int setup(struct job *j, struct fl_err *err)
 {
 	struct pod *p = j->pod;
 	const struct fl_pods_opts *o = &p->pods->o;
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO_FREE char *host_resolv = NULL, *file = fl_asprintf("%s/pod.json", p->dir),
-		       *ips_file = fl_asprintf("%s/ips", p->dir);
+		       *ips_file = fl_asprintf("%s/ips", p->dir), *done = fl_pod_setup_mark(p);
 	AUTO(fl_buf_deinit) struct fl_buf ips = {0}, json = {0};
 	struct fl_pod_spec spec = {0};
 	struct fl_dns_config dns = {
@@ -57,6 +63,8 @@ static int setup(struct job *j, struct fl_err *err)
 
 	if (rc == 0)
 		rc = fl_file_mkdirs(p->dir, 0711, err);
+	if (rc == 0 && unlink(done) < 0 && errno != ENOENT)
+		rc = fl_err_set(err, -errno, "remove %s: %s", done, strerror(errno));
 	// The addresses stand on disk before they are used: whoever finds the pod again finds them taken.
 	for (unsigned i = 0; i < p->n_ips; i++)
 		fl_buf_printf(&ips, "%s\n", fl_ip_format(&p->ips[i], text));
@@ -81,6 +89,8 @@ static int setup(struct job *j, struct fl_err *err)
 	source = source_of(j, &spec);
 	if (rc == 0)
 		rc = fl_volumes_write(p->dir, &source, err);
+	if (rc == 0)
+		rc = fl_node_file_put(done, "", 0, 0600, err);
 	return rc;
 }
 
