@@ -66,7 +66,7 @@ setup() {
 	load lib.bash
 	# shellcheck disable=SC1091
 	source "$BATS_FILE_TMPDIR/world"
-	WORLD_NODES=(one)
+	export WORLD_NODES=(one)
 }
 
 says() { # says WANT COMMAND...: what it prints is, or has, WANT
