@@ -52,6 +52,7 @@ void fl_notify_ready(void)
 		if (write(supervisor_fd, ready_text, sizeof(ready_text) - 1) < 0 && errno != EPIPE)
 			fl_warn("the supervisor could not be told that this role is ready: %s", strerror(errno));
 		fl_close_fd(&supervisor_fd);
+		supervisor_fd = -1; // its number is another's soon
 	}
 	if (systemd.sun_family) {
 		AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Images of pods: imported, and pulled from registries of the test on the node's loopback (one open, one with logins).
+# Images of pods: imported, and pulled from registries of the test in the node's namespace (one open, one with logins,
+# one with a certificate that nobody signed).
 
 setup_file() {
 	load lib.bash
@@ -9,7 +10,10 @@ setup_file() {
 	node_ns one 1
 	registry 5000 ""
 	registry 5001 'auth: {htpasswd: {realm: test, path: htpasswd}}'
-	node_up one
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry -addext "subjectAltName=IP:$WORLD_NET.10" \
+		-keyout "$WORLD_DIR/tls.key" -out "$WORLD_DIR/tls.crt" 2>/dev/null
+	registry 5002 '' "tls: {certificate: $WORLD_DIR/tls.crt, key: $WORLD_DIR/tls.key}" "$WORLD_NET.10"
+	node_up one --insecure-registry="$WORLD_NET.10:5002"
 	make_image three name=test/web:1 text=one
 	push three 5000/test/web:1
 	push three 5001/private/web:1 --dest-creds=user:secret
@@ -20,7 +24,7 @@ teardown_file() {
 	# shellcheck disable=SC1091
 	source "$BATS_FILE_TMPDIR/world"
 	local p
-	for p in 5000 5001; do kill "$(cat "$WORLD_DIR/registry-$p/pid")" 2>/dev/null || true; done
+	for p in 5000 5001 5002; do kill "$(cat "$WORLD_DIR/registry-$p/pid")" 2>/dev/null || true; done
 	world_end
 }
 
@@ -30,19 +34,19 @@ setup() {
 	source "$BATS_FILE_TMPDIR/world"
 }
 
-registry() { # registry PORT MORE-CONFIGURATION: docker-registry of the test's own, in the node's namespace
-	local dir=$WORLD_DIR/registry-$1
+registry() { # registry PORT MORE-CONFIGURATION [MORE-OF-HTTP [ADDRESS]]: docker-registry of the test's own, in the node's namespace
+	local dir=$WORLD_DIR/registry-$1 address=${4:-127.0.0.1}
 	mkdir -p "$dir/data"
 	python3 -W ignore -c 'import crypt; print("user:" + crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=2**4)))' >"$dir/htpasswd"
 	cat >"$dir/config.yml" <<-YAML
 		version: 0.1
 		storage: {filesystem: {rootdirectory: $dir/data}, delete: {enabled: true}}
-		http: {addr: "127.0.0.1:$1"}
+		http: {addr: "$address:$1"${3:+, $3}}
 		$2
 	YAML
 	(cd "$dir" && exec ip netns exec "$WORLD-one" docker-registry serve config.yml >log 2>&1 </dev/null 3>&- 4>&-) &
 	echo $! >"$dir/pid"
-	wait_for 10 on one curl -s "http://127.0.0.1:$1/v2/"
+	wait_for 10 on one curl -sk "http${3:+s}://$address:$1/v2/"
 }
 
 make_image() { # make_image NAME KEY=VALUE...: an OCI layout, $WORLD_DIR/NAME
@@ -174,6 +178,24 @@ in_pod() { cat "/proc/$(process_of "$1")/root/$2"; } # in_pod POD FILE
 	pod login 127.0.0.1:5001/private/web:1 IfNotPresent 'imagePullSecrets: [{name: wrong}, {name: right}]'
 	running login
 	[[ -z $(find "$WORLD_DIR/one/node/images" -name auth.json) && -z $(find "$WORLD_DIR/one/node/images/tmp" -mindepth 1) ]]
+}
+
+@test "of many platforms the own one is taken; a certificate that nobody signed is taken only where that is allowed" {
+	make_image many platforms=s390x,amd64,arm64 text=for
+	on one skopeo copy -q --all --insecure-policy --dest-tls-verify=false "oci:$WORLD_DIR/many" "docker://$WORLD_NET.10:5002/test/many:1"
+	pod platform "$WORLD_NET.10:5002/test/many:1"
+	running platform
+	[[ $(in_pod platform etc/version) == "for $(dpkg --print-architecture)" ]]
+	# The digest of the name is that of the list.
+	[[ $(field platform '.status.containerStatuses[0].imageID') == "$WORLD_NET.10:5002/test/many@$(jq -r '.manifests[0].digest' "$WORLD_DIR/many/index.json")" ]]
+	sed -i '/insecure-registry/d' "$WORLD_DIR/one/up.options"
+	run image pull "$WORLD_NET.10:5002/test/many:1"
+	[[ $status == 1 && $output == *x509* ]]
+	run image pull "$WORLD_NET.10:5002/test/many:1" --insecure-registry="$WORLD_NET.0/24"
+	[[ $status == 0 && $output == "$WORLD_NET.10:5002/test/many:1" ]]
+	make_image foreign platforms=s390x,arm64 text=for
+	run image import "$WORLD_DIR/foreign" --name foreign
+	[[ $status == 1 && $output == *"no image found"* ]]
 }
 
 @test "user, groups, environment, directory, command and stop signal of the image are honoured" {

@@ -11,6 +11,7 @@ make_image.py OUT [KEY=VALUE ...]
   user=, cmd=, entrypoint=, env=, workdir=, stopsignal=    of the image's configuration (lists split at commas)
   fill=BYTES       a file of random bytes in its own layer
   zeros=BYTES      a file of zeros in its own layer, which compresses well
+  platforms=A,B    one image for each architecture, whose text ends in its name, behind one index
 """
 import gzip
 import hashlib
@@ -148,6 +149,20 @@ def write_layout(root, o, names):
         json.dump({"imageLayoutVersion": "1.0.0"}, f)
 
 
+def write_platforms(root, o, names):
+    entries = []
+    for arch in o["platforms"].split(","):
+        write_layout(root, {**o, "arch": arch, "text": f"{o.get('text', '')} {arch}"}, [])
+        with open(f"{root}/index.json") as f:
+            entries.append({**json.load(f)["manifests"][0], "platform": {"architecture": arch, "os": "linux"}})
+    kind = "application/vnd.oci.image.index.v1+json"
+    entry = {"mediaType": kind, **blob(root, json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries}).encode())}
+    if names:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": names[0]}
+    with open(f"{root}/index.json", "w") as f:
+        json.dump({"schemaVersion": 2, "manifests": [entry]}, f)
+
+
 def main():
     out, o, names = sys.argv[1], {}, []
     for arg in sys.argv[2:]:
@@ -159,12 +174,13 @@ def main():
     if o.get("fault", "none") not in FAULTS:
         sys.exit(f"make_image.py: unknown fault {o['fault']}")
     o.setdefault("mark", str(os.getpid()))
+    write = write_platforms if "platforms" in o else write_layout
     if not out.endswith(".tar"):
-        write_layout(out, o, names)
+        write(out, o, names)
         return
     work = tempfile.mkdtemp(prefix="fairlead-image-")
     try:
-        write_layout(work, o, names)
+        write(work, o, names)
         with tarfile.open(out, "w") as tar:
             for entry in sorted(os.listdir(work)):
                 tar.add(f"{work}/{entry}", arcname=entry)
