@@ -47,6 +47,7 @@ class Load:
         self.acked = []  # (revision or 0 for a deletion without one, event type, kind, name, value)
         self.floor = 0  # the highest revision that anybody was told
         self.writing = WRITERS
+        self.listening = threading.Semaphore(0)  # one up for each watcher that knows where it begins
 
     def stopped(self):
         return os.path.exists(self.stop_file)
@@ -267,6 +268,7 @@ class Watcher:
     def run(self):
         self.rv, items = self.listed()
         self.first = self.rv
+        self.load.listening.release()
         self.have = {o["metadata"]["name"]: int(o["metadata"]["resourceVersion"]) for o in items}
         while True:
             if self.until is None and self.load.writing == 0:
@@ -370,8 +372,18 @@ def reader(load, k):
         time.sleep(PACE_S * 5)
 
 
+def tidy(load):
+    """What an earlier load left goes: it is not to grow with the rounds."""
+    c, _ = load.reconnect("reads", NS + "configmaps/none")
+    for kind in KINDS:
+        for o in load.call(c, "lists", "GET", NS + kind)[1]["items"]:
+            if o["metadata"]["name"].startswith(("f-", "end-")):
+                load.call(c, "writes", "DELETE", NS + kind + "/" + o["metadata"]["name"])
+
+
 def main():
     load = Load(*sys.argv[1:5])
+    tidy(load)
     writers = [Writer(load, k) for k in range(WRITERS)]
     watchers = [Watcher(load, kind) for kind in (*KINDS, "configmaps")]
 
@@ -385,7 +397,11 @@ def main():
                     load.writing -= 1 if f.__qualname__.startswith("Writer") else 0
         return threading.Thread(target=run)
     threads = [guarded(w.run) for w in watchers] + [guarded(w.run) for w in writers] + [guarded(reader, load, k) for k in range(2)]
-    for t in threads:
+    for t in threads[:len(watchers)]:
+        t.start()
+    for _ in watchers:  # a deletion's answer has no revision: none may come before its watcher listens
+        load.listening.acquire(timeout=LIMIT_S)
+    for t in threads[len(watchers):]:
         t.start()
     for t in threads:
         t.join()

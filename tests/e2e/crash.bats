@@ -26,7 +26,10 @@ setup() {
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }
 
-teardown() { load_stop; }
+teardown() {
+	load_stop
+	tell_why
+}
 
 @test "kill -9 of each role, then of everything: no acknowledged write and no request is lost, and all agree" {
 	local i role

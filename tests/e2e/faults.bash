@@ -67,6 +67,9 @@ load_stop() {
 	return $bad
 }
 
+# tell_why: for a test that failed, what the node said.
+tell_why() { [[ -n ${BATS_TEST_COMPLETED:-} ]] || tail -n 60 "$WORLD_DIR/one/up.log" || true; }
+
 # load_report: what all rounds of a test sent and got, a line for each kind of request.
 load_report() {
 	cat "$BATS_TEST_TMPDIR"/load/report-* | awk '

@@ -27,6 +27,8 @@ setup() {
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }
 
+teardown() { tell_why; }
+
 # begin_and_kill MS VERB [OPTION...]: starts it for node one and kills it within MS milliseconds.
 begin_and_kill() {
 	local ms=$((RANDOM % $1)) p
@@ -61,7 +63,7 @@ nothing_left() {
 	for i in 1 2 3; do
 		mkdir -p -m 0700 "$WORLD_DIR/one"
 		pids=()
-		: >"$WORLD_DIR/a.log" >"$WORLD_DIR/b.log"
+		truncate -s 0 "$WORLD_DIR/a.log" "$WORLD_DIR/b.log"
 		for p in a b; do
 			setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/$p.log" 2>&1 </dev/null 3>&- 4>&- &
 			pids+=($!)

@@ -27,7 +27,10 @@ setup() {
 	export FAULT_SEED=1
 }
 
-teardown() { load_stop; }
+teardown() {
+	load_stop
+	tell_why
+}
 
 newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
 
