@@ -30,7 +30,7 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 # Types that are bodies or answers of every kind and that no kind's schema refers to.
 ALWAYS = [META + n for n in ("Status", "DeleteOptions", "ListMeta", "Patch", "WatchEvent", "APIResourceList",
                              "APIGroup", "APIGroupList", "LabelSelector", "Condition", "MicroTime")] + \
-         ["io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding"]
+         ["io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding", "io.k8s.api.policy.v1.Eviction"]
 
 # Constant defaults of pkg/apis/*/v1/defaults.go, beside those that OpenAPI shows. Defaults that depend on other fields
 # are the hooks' business.
@@ -165,7 +165,7 @@ def load(recording):
 def refs(node):
     if isinstance(node, dict):
         for key, value in node.items():
-            if key == "$ref":
+            if key == "$ref" and isinstance(value, str):
                 yield value[len(REF):]
             else:
                 yield from refs(value)

@@ -53,6 +53,8 @@ static void default_row(struct fl_arena *a, const struct fl_kind *k, const struc
 			cell = fl_json_new_str(a, fl_json_str_or(meta, "name", ""));
 		else if (fl_streq(c->name, "Age"))
 			cell = fl_json_new_str(a, fl_human_age(a, fl_json_str(meta, "creationTimestamp"), now_ns));
+		else if (fl_streq(c->name, "Created At"))
+			cell = fl_json_new_str(a, fl_json_str_or(meta, "creationTimestamp", ""));
 		else
 			cell = fl_json_new(a, FL_JSON_NULL); // kubectl shows <none>
 		fl_json_append(cells, cell);

@@ -119,6 +119,29 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	[[ $status == 0 && -n $output ]]
 }
 
+@test "a kind that is not served is refused by name, the rest of the file is applied" {
+	run kc one apply -f - <<-YAML
+		apiVersion: apps/v1
+		kind: StatefulSet
+		metadata: {name: odd}
+		---
+		apiVersion: v1
+		kind: ConfigMap
+		metadata: {name: even}
+	YAML
+	[[ $status == 1 && $output == *'configmap/even created'* && $output == *'no matches for kind "StatefulSet" in version "apps/v1"'* ]]
+	kc one delete configmap even
+}
+
+@test "drain evicts the pods and waits for them, as a dry run it changes nothing" {
+	run kc one drain one --dry-run=server --timeout=30s
+	[[ $status == 0 && $(grep -c 'evicting pod default/webui-.* (server dry run)' <<<"$output") == 3 ]]
+	kc one drain one --timeout=60s
+	[[ -z $(kc one get pods --field-selector spec.nodeName=one -o name) ]]
+	kc one uncordon one
+	kc one rollout status deployment/webui --timeout=60s
+}
+
 @test "scaling follows, and the Service with it" {
 	kc one scale deployment webui --replicas=1
 	wait_for 30 bash -c "[[ \$(ip netns exec $WORLD-one $KUBECTL --kubeconfig $WORLD_DIR/one/admin.kubeconfig get pods -l app=webui -o name | wc -l) == 1 ]]"

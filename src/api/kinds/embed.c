@@ -8,6 +8,7 @@
 #define KINDS(X)                                                                                                       \
 	X(configmaps, "configmaps.json")                                                                               \
 	X(controllerrevisions, "controllerrevisions.apps.json")                                                        \
+	X(customresourcedefinitions, "customresourcedefinitions.apiextensions.k8s.io.json")                            \
 	X(deployments, "deployments.apps.json")                                                                        \
 	X(endpoints, "endpoints.json")                                                                                 \
 	X(endpointslices, "endpointslices.discovery.k8s.io.json")                                                      \
@@ -24,6 +25,7 @@
 	X(services, "services.json")
 
 #define DEFINITIONS(X)                                                                                                 \
+	X(d_apiextensions, "definitions/apiextensions-apiserver.json")                                                 \
 	X(d_apps, "definitions/apps.json")                                                                             \
 	X(d_autoscaling, "definitions/autoscaling.json")                                                               \
 	X(d_coordination, "definitions/coordination.json")                                                             \

@@ -85,7 +85,7 @@ static void group_resources(void **state)
 	assert_null(fl_discovery_resources(&arena, fl_registry_builtin(), "nope", "v1"));
 }
 
-// The recorded entry without the subresources that we do not have.
+// The recorded entry without the subresources and verbs that we do not have.
 static struct fl_json *reduced(const struct fl_json *theirs, const struct fl_json *ours)
 {
 	struct fl_json *copy = fl_json_clone(&arena, theirs), *next;
@@ -101,6 +101,15 @@ static struct fl_json *reduced(const struct fl_json *theirs, const struct fl_jso
 	}
 	if (subs && !subs->kids.count)
 		fl_json_remove(copy, "subresources");
+	struct fl_json *verbs = fl_json_get(copy, "verbs");
+	for (struct fl_json *v = verbs->kids.first; v; v = next) {
+		bool have = false;
+		next = v->next;
+		fl_json_each (o, fl_json_get(ours, "verbs"))
+			have |= fl_streq(fl_json_string(o), fl_json_string(v));
+		if (!have)
+			fl_json_remove_child(verbs, v);
+	}
 	return copy;
 }
 

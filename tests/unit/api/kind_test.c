@@ -35,8 +35,9 @@ static void every_kind(void **state)
 		assert_non_null(fl_schema_prop(fl_kind_schema(k), "metadata"));
 		assert_int_equal(k->has_status, k->has_status && fl_schema_prop(fl_kind_schema(k), "status"));
 		assert_non_null(fl_registry_schema_by_kind(r, k->api_version, k->list_kind, NULL));
-		k->hooks->table_row(&arena, obj, 0, cells);
-		if (fl_json_count(cells) != k->n_columns)
+		if (k->hooks->table_row)
+			k->hooks->table_row(&arena, obj, 0, cells);
+		if (k->hooks->table_row && fl_json_count(cells) != k->n_columns)
 			fail_msg("%s: %zu cells for %u columns", k->plural, fl_json_count(cells), k->n_columns);
 		if (k->hooks->field)
 			assert_null(k->hooks->field(&arena, obj, "spec.none"));

@@ -200,6 +200,21 @@ static void test_many_findings(void **state)
 	expect(f, 201, api_send(f, f->admin, "POST", SERVICES, NULL, NULL, b.data, b.len));
 }
 
+// kubectl asks for the CRDs before it says that a kind is not served.
+static void test_kind_that_is_only_read(void **state)
+{
+	struct api *f = *state;
+	static const char crds[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+	struct answer *a = expect(f, 200, ask(f, "GET", crds));
+	assert_string_equal(at(a, "kind"), "CustomResourceDefinitionList");
+	assert_true(contains(a, "\"items\":[]"));
+	expect(f, 405, ask_with(f, "POST", crds, "{\"metadata\":{\"name\":\"x.y\"}}"));
+	char path[128];
+	snprintf(path, sizeof(path), "%s/x.y", crds);
+	expect(f, 404, ask(f, "GET", path));
+	expect(f, 405, ask(f, "DELETE", path));
+}
+
 static void test_discovery_is_tagged(void **state)
 {
 	struct api *f = *state;
@@ -214,10 +229,15 @@ static void test_discovery_is_tagged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_paths),         cmocka_unit_test(test_methods),
-	    cmocka_unit_test(test_forms),         cmocka_unit_test(test_identity),
-	    cmocka_unit_test(test_bodies),        cmocka_unit_test(test_unknown_fields),
-	    cmocka_unit_test(test_many_findings), cmocka_unit_test(test_discovery_is_tagged),
+	    cmocka_unit_test(test_paths),
+	    cmocka_unit_test(test_methods),
+	    cmocka_unit_test(test_forms),
+	    cmocka_unit_test(test_identity),
+	    cmocka_unit_test(test_bodies),
+	    cmocka_unit_test(test_unknown_fields),
+	    cmocka_unit_test(test_many_findings),
+	    cmocka_unit_test(test_discovery_is_tagged),
+	    cmocka_unit_test(test_kind_that_is_only_read),
 	};
 	return cmocka_run_group_tests(tests, api_setup, api_teardown);
 }
