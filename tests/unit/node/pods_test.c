@@ -171,7 +171,7 @@ static void is_found_again(void **state)
 	// A directory without its object is what an interrupted `down` leaves: the pod begins anew.
 	harness_node_stop(h);
 	free(fl_map_del(&h->statuses, "u-1"));
-	AUTO_FREE char *forgotten = run_shell("rm %s/u-1/pod.json; touch %s/.u-7", h->paths.pods, h->paths.pods);
+	free(run_shell("rm %s/u-1/pod.json; touch %s/.u-7", h->paths.pods, h->paths.pods)); // forgotten
 	harness_node_start(h);
 	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
 	fl_pods_synced(h->pods);
