@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""apiload.py KUBECONFIG TAG SEED STOP-FILE: clients of an API server that may be killed at any moment and come back. Runs until STOP-FILE appears, then says
-what was sent, answered, wrong and retried, and ends with 1 when anything was wrong.
+"""apiload.py KUBECONFIG TAG SEED STOP-FILE: clients of an API server that may be killed at any moment and come back. STOP-FILE.begun says that it runs, which it does
+until STOP-FILE appears; then it says what was sent, answered, wrong and retried, and ends with 1 when anything was wrong.
 
 - 6 writers create, update (with resourceVersion), patch and delete Services, ConfigMaps and Pods (that no node takes). Each owns its objects, so it knows the
   only states that the server may show. No write is sent twice: after one that got no answer the writer asks (until the server is back: the retried reads)
@@ -403,6 +403,8 @@ def main():
         load.listening.acquire(timeout=LIMIT_S)
     for t in threads[len(watchers):]:
         t.start()
+    with open(load.stop_file + ".begun", "w", encoding="utf-8"):
+        pass  # from here on the server may be killed
     for t in threads:
         t.join()
     revisions = Counter(rv for rv, *_ in load.acked if rv)

@@ -32,11 +32,12 @@ webui_outside() { # three pods on node one, and the Services that the load speak
 load_start() {
 	local dir=$BATS_TEST_TMPDIR/load vip name=outside.default.svc.cluster.local pod ip=$WORLD_NET.10
 	mkdir -p "$dir"
-	rm -f "$dir/stop" "$dir/outages"
+	rm -f "$dir/stop" "$dir/stop.begun" "$dir/outages"
 	LOAD_TAG=$1
 	: >"$dir/report-$1"
 	if [[ ${2:-api} == api ]]; then
 		load_run python3 "$ROOT/tests/e2e/apiload.py" "$WORLD_DIR/one/admin.kubeconfig" "$1" "$FAULT_SEED" "$dir/stop"
+		wait_for 30 test -e "$dir/stop.begun"
 	fi
 	if [[ ${2:-traffic} == traffic ]]; then
 		vip=$(kc one get service outside -o 'jsonpath={.spec.clusterIP}')
