@@ -42,7 +42,7 @@ ask() { outside curl -s --max-time 5 --cacert "$ca" -w '\n%{http_code}' "$@"; }
 
 @test "an unknown token is refused with 401" {
 	run ask -H 'Authorization: Bearer nonsense' "$api/api/v1/services"
-	[[ ${lines[-1]} == 401 && $output == *'"reason":"Unauthorized"'* ]]
+	[[ ${lines[-1]} == 401 && $output == *'"reason": "Unauthorized"'* ]]
 }
 
 @test "a certificate of another CA gets no connection" {
