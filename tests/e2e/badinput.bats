@@ -106,7 +106,7 @@ ask() { outside curl -s --max-time 10 --cacert "$ca" -w '\n%{http_code}' "$@"; }
 	local token
 	for token in x "$(head -c 60000 /dev/zero | tr '\0' a)" eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9. $'\xff\xfe'; do
 		run ask -H "Authorization: Bearer $token" "$api/api/v1/services"
-		[[ ${lines[-1]} == 401 && $output == *'"message":"Unauthorized","reason":"Unauthorized"'* ]]
+		[[ ${lines[-1]} == 401 && $output == *'"message": "Unauthorized"'*'"reason": "Unauthorized"'* ]]
 	done
 }
 
