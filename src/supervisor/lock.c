@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "supervisor/supervisor.h"
 
-#define ORPHANS_MS 5000 // for the roles of a killed supervisor to end
+#define ORPHANS_MS 20000 // for the roles of a killed supervisor to end: one may be waiting for a busy disk
 #define LOOK_MS    5
 
 static int open_lock(const char *data_dir, struct fl_err *err)
