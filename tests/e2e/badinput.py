@@ -296,13 +296,28 @@ class H2:
                 part = self.s.recv(65536)
             except OSError:
                 part = b""
-            self.closed = not part
-            self.rest += part
-            while len(self.rest) >= 9 and len(self.rest) >= 9 + int.from_bytes(self.rest[:3], "big"):
-                n = int.from_bytes(self.rest[:3], "big")
-                self.take(self.rest[3], self.rest[4], int.from_bytes(self.rest[5:9], "big") & 0x7fffffff, self.rest[9:9 + n])
-                self.rest = self.rest[9 + n:]
+            self.feed(part)
         return until()
+
+    def drain(self):
+        """Reads what is here, without waiting."""
+        self.s.settimeout(0)
+        try:
+            while not self.closed:
+                self.feed(self.s.recv(65536))
+        except (ssl.SSLWantReadError, BlockingIOError):
+            pass
+        except OSError:
+            self.closed = True
+        self.s.settimeout(PATIENCE_S)
+
+    def feed(self, part):
+        self.closed = not part
+        self.rest += part
+        while len(self.rest) >= 9 and len(self.rest) >= 9 + int.from_bytes(self.rest[:3], "big"):
+            n = int.from_bytes(self.rest[:3], "big")
+            self.take(self.rest[3], self.rest[4], int.from_bytes(self.rest[5:9], "big") & 0x7fffffff, self.rest[9:9 + n])
+            self.rest = self.rest[9 + n:]
 
     def take(self, kind, flags, stream, payload):
         if kind == 0:
@@ -376,12 +391,13 @@ def floods(s, pid):
     }
     for what, make in kinds.items():
         c = H2(s, known=False)
-        reader = threading.Thread(target=c.turn, args=(lambda: c.goaway is not None,), daemon=True)
-        reader.start()
         for i in range(0, 40000, 50):
-            if not c.put(b"".join(make(c, i + k) for k in range(50))) or c.goaway is not None or c.closed:
+            if not c.put(b"".join(make(c, i + k) for k in range(50))):
                 break
-        reader.join(PATIENCE_S)
+            c.drain()
+            if c.goaway is not None or c.closed:
+                break
+        c.turn(lambda: c.goaway is not None)
         largest = max(largest, rss_mib(pid))
         check(c.goaway is not None or c.closed, f"{what}: the connection goes on")
         check(c.goaway != 0, f"{what}: GOAWAY without an error")

@@ -122,6 +122,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		     const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct fl_http_req *r = stream(h2_of(arg), frame->hd.stream_id);
+	if (r && r->refuse && (r->dropped += name_len + value_len) > FL_MAX_HEADER_BYTES)
+		return NGHTTP2_ERR_CALLBACK_FAILURE; // a few octets that name kilobytes again and again cost more than
+						     // a stream
 	if (!r || frame->headers.cat != NGHTTP2_HCAT_REQUEST || r->refuse || !fl_req_count(r, name_len + value_len + 2))
 		return 0; // trailers are dropped; a request to be refused needs no more fields
 	if (name[0] != ':') {
