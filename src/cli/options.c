@@ -51,6 +51,8 @@ static const struct option options[] = {
     {"insecure-registry", "HOST[:PORT],...", "pull images from it without good TLS (or a CIDR; this host always)", TEXT,
      AT(insecure_registries), 0, 0},
     {"image-max-size", "SIZE", "of an image, packed and unpacked (default 64Gi)", SIZE, AT(image_max_bytes), 0, 0},
+    {"no-masquerade", NULL, "pods reach other hosts by their own addresses (default: by the node's)", FLAG,
+     AT(no_masquerade), 0, 0},
     {"proxy-metrics", "IP:PORT", "of the proxy (default off)", TEXT, AT(metrics_listen), 0, 0},
     {"proxy-healthz", "IP:PORT", "of the proxy (default off)", TEXT, AT(healthz_listen), 0, 0},
     {"repair", NULL, "drop what is damaged in the store, name it, keep the rest (up, apiserver)", FLAG, AT(repair), 0,

@@ -171,6 +171,7 @@ static int with_node_opts(const struct fl_options *o, int (*act)(const struct fl
 	    .n_node_ips = o->n_node_ips,
 	    .n_pod_cidrs = o->n_pod_cidrs,
 	    .n_dns_ips = o->n_service_cidrs,
+	    .no_masquerade = o->no_masquerade,
 	    .api_port = o->api_port,
 	    .kubernetes_ip = fl_cidr_nth(&o->service_cidrs[0], 1),
 	};

@@ -20,6 +20,7 @@
 #include "io/subprocess.h"
 #include "node/cgroup.h"
 #include "node/ctr.h"
+#include "node/egress.h"
 #include "node/firewall/firewall.h"
 #include "node/hostports.h"
 #include "node/node.h"
@@ -169,6 +170,8 @@ int fl_node_cleanup(const struct fl_node_opts *opts, struct fl_err *err)
 	rc = fl_firewall_cleanup(p.run, err);
 	if (rc == 0)
 		rc = fl_hostports_apply(NULL, 0, err);
+	if (rc == 0)
+		rc = fl_egress_cleanup(err);
 	if (rc == 0)
 		rc = fl_podnet_host_cleanup(&p, err);
 	if (rc == 0) {

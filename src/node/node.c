@@ -17,6 +17,7 @@
 #include "client/client.h"
 #include "client/informer.h"
 #include "client/recorder.h"
+#include "node/egress.h"
 #include "node/embed.h"
 #include "node/firewall/firewall.h"
 #include "node/follow.h"
@@ -43,6 +44,7 @@ struct node {
 	struct fl_follow *follow;
 	struct fl_kubelet *kubelet;
 	struct fl_heart *heart;
+	struct fl_egress egress;
 	struct fl_firewall *firewall;
 	uv_timer_t firewall_timer;
 	unsigned firewall_told; // serial of the problem that the API was told
@@ -233,6 +235,18 @@ static int start_firewall(struct node *n, struct fl_err *err)
 	return rc;
 }
 
+static int start_egress(struct node *n, struct fl_err *err)
+{
+	const struct fl_node_opts *o = n->o;
+
+	n->egress.n = o->no_masquerade ? 0 : o->n_pod_cidrs;
+	for (unsigned i = 0; i < n->egress.n; i++) {
+		n->egress.pods[i] = o->pod_cidrs[i];
+		n->egress.cluster[i] = o->cluster_cidrs[i].ip.family ? o->cluster_cidrs[i] : o->pod_cidrs[i];
+	}
+	return fl_egress_apply(&n->egress, err);
+}
+
 static int prepare_host(struct node *n, struct fl_err *err)
 {
 	struct fl_podnet_host h = {.cidrs = {n->o->pod_cidrs[0], n->o->pod_cidrs[1]}, .n_cidrs = n->o->n_pod_cidrs};
@@ -244,6 +258,8 @@ static int prepare_host(struct node *n, struct fl_err *err)
 		rc = fl_node_paths_check_boot(&n->paths, err);
 	if (rc == 0)
 		rc = fl_podnet_host_setup(&n->paths, &h, err);
+	if (rc == 0)
+		rc = start_egress(n, err);
 	if (rc == 0)
 		rc = start_firewall(n, err);
 	if (rc == 0)
@@ -309,8 +325,11 @@ static void tell_firewall(struct node *n, const char *problem)
 static void on_firewall(uv_timer_t *t)
 {
 	struct node *n = t->data;
+	struct fl_err err = {0};
 	unsigned serial = 0;
 
+	if (fl_egress_keep(&n->egress, &err) < 0)
+		fl_warn("%s", err.text);
 	fl_firewall_look(n->firewall);
 	const char *problem = fl_firewall_problem(n->firewall, &serial);
 	if (serial == n->firewall_told)

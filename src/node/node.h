@@ -23,6 +23,7 @@ struct fl_node_opts { // strings are borrowed for the call
 	    pod_cidrs[2]; // this node's own share, one a family; its first address becomes this host's, on lo
 	unsigned n_pod_cidrs;
 	struct fl_cidr cluster_cidrs[2]; // pods of all nodes, in the order of pod_cidrs
+	bool no_masquerade;              // pods reach other hosts by their own addresses, which have routes there
 	uint16_t api_port;               // of the API server on this host: what the host's firewall must let pods reach
 	struct fl_ip dns_ips[2];         // name servers of pods with dnsPolicy ClusterFirst
 	unsigned n_dns_ips;

@@ -92,6 +92,15 @@ status() { kc one get pod "$1" -o "jsonpath={.status$2}"; }
 	[[ $(status rival .phase) == Pending ]]
 }
 
+@test "a pod reaches another host, which has no route to pods and sees the node's address" {
+	local listener pid
+	ip netns exec "$WORLD-out" timeout 30 socat TCP-LISTEN:9009,reuseaddr,fork SYSTEM:'echo $SOCAT_PEERADDR' 3>&- &
+	listener=$!
+	pid=$(cat "$WORLD_DIR/one/node/pods/$(kc one get pod full -o 'jsonpath={.metadata.uid}')/containers/main/0/pid")
+	wait_for 10 says "$WORLD_NET.10" nsenter --net="/proc/$pid/ns/net" socat -T 2 - "TCP:$WORLD_NET.1:9009"
+	kill "$listener"
+}
+
 @test "a changed ConfigMap shows in the running pod" {
 	local root
 	root=$(dirname "$(ls -d "$WORLD_DIR"/one/node/pods/*/volumes/conf)")

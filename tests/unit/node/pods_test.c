@@ -177,7 +177,10 @@ static void is_found_again(void **state)
 	fl_pods_synced(h->pods);
 	expect_status(h, "u-1", "containerStatuses.0.ready", "true");
 	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.restartCount"), "0");
-	AUTO_FREE char *starts = run_shell("cat %s/u-1/logs/echo/* | grep -c serves", h->paths.pods);
+	// It may be ready before its first line is in the log.
+	AUTO_FREE char *starts = run_shell("for i in $(seq 500); do cat %s/u-1/logs/echo/* | grep serves && break; "
+					   "sleep 0.02; done | wc -l",
+					   h->paths.pods);
 	assert_string_equal(starts, "1");
 	AUTO_FREE char *processes = run_shell("cat /sys/fs/cgroup/pids/%s/u-1/echo/cgroup.procs "
 					      "/sys/fs/cgroup/%s/u-1/echo/cgroup.procs 2>/dev/null | wc -l",
