@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "api/kind.h"
+#include "api/table.h"
 #include "base/mem.h"
 
 #define CHECK(condition)                                                                                               \
@@ -37,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	AUTO(fl_buf_deinit) struct fl_buf text = {0};
-	struct fl_json *obj = NULL, *cells, *again, *other;
+	struct fl_json *obj = NULL, *table, *again, *other;
 	struct fl_err err = {0};
 	unsigned n;
 	const struct fl_kind *const *kinds = fl_registry_kinds(fl_registry_builtin(), &n), *k;
@@ -60,9 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fl_schema_default(fl_kind_schema(k), &a, again);
 	CHECK(fl_json_equal(obj, again));
 
-	cells = fl_json_new(&a, FL_JSON_ARRAY);
-	k->hooks->table_row(&a, obj, 1800000000000000000, cells);
-	CHECK(fl_json_count(cells) == k->n_columns);
+	table = fl_table_new(&a, k, true);
+	fl_table_add(&a, table, k, obj, FL_TABLE_NONE, 1800000000000000000);
+	fl_json_each (row, fl_json_get(table, "rows"))
+		CHECK(fl_json_count(fl_json_get(row, "cells")) == k->n_columns);
 
 	run_write(k, &a, other, obj, data[0] & 0x80 ? "status" : NULL);
 	fl_object_serialize(&text, fl_kind_to_stored(k, &a, obj), &rv_at);
