@@ -4,29 +4,6 @@
 
 #include "support.h"
 
-struct booted {
-	bool done;
-	int rc;
-	struct fl_err err;
-};
-
-static void on_booted(void *arg, int rc, const struct fl_err *err)
-{
-	struct booted *b = arg;
-	b->done = true;
-	b->rc = rc;
-	if (rc < 0)
-		b->err = *err;
-}
-
-static struct booted boot(struct api *f)
-{
-	struct booted b = {0};
-	fl_bootstrap(&f->s, on_booted, &b);
-	WAIT(f, b.done);
-	return b;
-}
-
 static void test_first_objects(void **state)
 {
 	struct api *f = *state;
@@ -51,7 +28,7 @@ static void test_again_changes_nothing(void **state)
 {
 	struct api *f = *state;
 	uint64_t before = fl_store_revision(f->s.store);
-	assert_int_equal(boot(f).rc, 0);
+	assert_int_equal(api_boot(f).rc, 0);
 	assert_int_equal(fl_store_revision(f->s.store), before);
 }
 
@@ -64,7 +41,7 @@ static void test_restores(void **state)
 	       patch_with(
 		   f, "merge", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
 		   "{\"endpoints\":[{\"addresses\":[\"203.0.113.9\"]}],\"metadata\":{\"labels\":{\"mine\":\"yes\"}}}"));
-	assert_int_equal(boot(f).rc, 0);
+	assert_int_equal(api_boot(f).rc, 0);
 	assert_string_equal(at(ask(f, "GET", "/api/v1/namespaces/default/services/kubernetes"), "spec.clusterIP"),
 			    "10.96.0.1");
 	expect(f, 200, ask(f, "GET", "/api/v1/namespaces/default/endpoints/kubernetes"));
@@ -82,12 +59,12 @@ static void test_names_what_it_cannot_write(void **state)
 	    ask_with(
 		f, "POST", "/api/v1/namespaces/default/services",
 		"{\"metadata\":{\"name\":\"thief\"},\"spec\":{\"clusterIP\":\"10.96.0.1\",\"ports\":[{\"port\":1}]}}"));
-	struct booted b = boot(f);
+	struct api_booted b = api_boot(f);
 	assert_true(b.rc < 0);
 	assert_non_null(strstr(b.err.text, "services default/kubernetes"));
 	assert_non_null(strstr(b.err.text, "10.96.0.1"));
 	expect(f, 200, ask(f, "DELETE", "/api/v1/namespaces/default/services/thief"));
-	assert_int_equal(boot(f).rc, 0);
+	assert_int_equal(api_boot(f).rc, 0);
 }
 
 // A restart finds everything: objects, addresses in use, and its own new port.

@@ -63,15 +63,9 @@ static bool adopt(void *arg, struct fl_object *o)
 	return true;
 }
 
-struct booted {
-	bool done;
-	int rc;
-	struct fl_err err;
-};
-
 static void on_booted(void *arg, int rc, const struct fl_err *err)
 {
-	struct booted *b = arg;
+	struct api_booted *b = arg;
 	b->done = true;
 	b->rc = rc;
 	if (rc < 0)
@@ -135,11 +129,17 @@ static void open_store(struct api *f)
 	fl_store_list(f->s.store, fl_resource_intern("", "services"), NULL, NULL, NULL, adopt, f->s.alloc);
 }
 
-static void boot(struct api *f)
+struct api_booted api_boot(struct api *f)
 {
-	struct booted b = {0};
+	struct api_booted b = {0};
 	fl_bootstrap(&f->s, on_booted, &b);
 	WAIT(f, b.done);
+	return b;
+}
+
+static void boot(struct api *f)
+{
+	struct api_booted b = api_boot(f);
 	if (b.rc < 0)
 		fail_msg("%s", b.err.text);
 	f->s.ready = true;

@@ -61,7 +61,14 @@ void api_stop(struct api *f);                            // all of it, for api_r
 void api_end(struct api *f);                             // and fails the test if anything is left
 // Directory, loop and clients alone: for a server in another process, whose address goes to f->url.
 void api_client_only(struct api *f);
-const char *api_pem(const char *name); // "ca", "server", "server key", "admin", "admin key"
+
+struct api_booted {
+	bool done;
+	int rc;
+	struct fl_err err;
+};
+struct api_booted api_boot(struct api *f); // makes the first objects, once more if they are there
+const char *api_pem(const char *name);     // "ca", "server", "server key", "admin", "admin key"
 // cmocka setup and teardown with the default configuration; *state is the struct api.
 int api_setup(void **state);
 int api_teardown(void **state);

@@ -115,32 +115,29 @@ static void killed_by_a_signal(void **state)
 	assert_int_equal(e.code, 137);
 }
 
-static void what_cannot_be_started(void **state)
+// With a file `fault` that spoils the start: it does not run, and `reason` is what the node will tell.
+static void expect_no_start(const char *fault, const char *reason)
 {
 	struct fl_ctr_exit e;
 
 	put("program", "", 0644);
-	put("fail", "", 0644);
+	put(fault, "", 0644);
 	AUTO_FREE char *told = run_shim("0"), *log = fl_asprintf("%s/runtime.log", dir),
 		       *why = fl_ctr_runtime_error(log);
 	assert_string_equal(told, "failed\n");
 	assert_true(fl_ctr_read_exit(dir, &e));
 	assert_true(e.code == 128 && !e.ran);
-	assert_string_equal(why, "no such program");
+	assert_string_equal(why, reason);
+}
+
+static void what_cannot_be_started(void **state)
+{
+	expect_no_start("fail", "no such program");
 }
 
 static void tells_why_there_is_no_root_file_system(void **state)
 {
-	struct fl_ctr_exit e;
-
-	put("program", "", 0644);
-	put("no-lower", "", 0644);
-	AUTO_FREE char *told = run_shim("0"), *log = fl_asprintf("%s/runtime.log", dir),
-		       *why = fl_ctr_runtime_error(log);
-	assert_string_equal(told, "failed\n");
-	assert_true(fl_ctr_read_exit(dir, &e));
-	assert_true(e.code == 128 && !e.ran);
-	assert_string_equal(why, "overlay file system of the container: No such file or directory");
+	expect_no_start("no-lower", "overlay file system of the container: No such file or directory");
 }
 
 static void logs_are_rotated(void **state)
