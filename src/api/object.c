@@ -149,6 +149,21 @@ int fl_object_pack(const char *resource, const struct fl_json *tree, const char 
 	return 0;
 }
 
+int fl_object_wrap(const char *resource, const struct fl_json *tree, struct fl_object **ret, struct fl_err *err)
+{
+	const struct fl_json *meta = fl_json_get(tree, "metadata");
+	uint64_t rv = 0;
+	int r = check_meta(resource, meta, &rv, err);
+
+	if (r < 0)
+		return r;
+	*ret = fl_object_new(resource, fl_json_str_or(meta, "namespace", ""), fl_json_str(meta, "name"),
+			     fl_json_str_or(meta, "uid", ""), (const char *)&tree, sizeof(tree), -1, rv);
+	(*ret)->json = NULL;
+	(*ret)->len = 0; // no packed form is empty
+	return 0;
+}
+
 struct fl_object *fl_object_get(struct fl_object *o)
 {
 	if (o)
@@ -169,6 +184,10 @@ struct fl_json *fl_object_tree(const struct fl_object *o, struct fl_arena *a)
 {
 	struct fl_json *root = NULL;
 
+	if (!o->json && !o->len) {
+		memcpy(&root, o->data, sizeof(root));
+		return root;
+	}
 	if (!o->json) {
 		struct fl_packed_names names = {.ns = o->ns, .name = o->name, .uid = o->uid, .rv = o->rv};
 		return fl_packed_read(a, o->data, o->len, &names);

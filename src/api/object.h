@@ -21,9 +21,10 @@ struct fl_object {
 	const char *ns;       // "" for cluster-scoped
 	const char *name;
 	const char *uid;
-	const char *json; // len bytes, NUL-terminated beyond; compact, starts with
-			  // {"kind":"...","apiVersion":"...","metadata":{
-			  // NULL: `data` begins with the packed form
+	const char
+	    *json; // len bytes, NUL-terminated beyond; compact, starts with
+		   // {"kind":"...","apiVersion":"...","metadata":{
+		   // NULL: `data` begins with the packed form; with len 0, it is a borrowed tree (fl_object_wrap)
 	char data[];
 };
 
@@ -44,6 +45,9 @@ FL_WUR int fl_object_parse(const char *resource, const char *json, size_t len, s
 // where the object of a list has none; metadata.managedFields is left out. Does not change `tree`.
 FL_WUR int fl_object_pack(const char *resource, const struct fl_json *tree, const char *kind, const char *api_version,
 			  struct fl_object **ret, struct fl_err *err);
+// An object around a tree that somebody else keeps and that must outlive it: for handing over what is read once and
+// dropped. fl_object_tree gives that very tree, so nobody may change it. Else like fl_object_pack.
+FL_WUR int fl_object_wrap(const char *resource, const struct fl_json *tree, struct fl_object **ret, struct fl_err *err);
 struct fl_object *fl_object_get(struct fl_object *o); // one more reference; NULL gives NULL
 void fl_object_put(struct fl_object **o);             // drops one and nulls the pointer; accepts NULL inside
 

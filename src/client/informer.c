@@ -45,7 +45,9 @@ _Static_assert(sizeof(void *) >= sizeof(uint64_t), "a revision fits into a point
 static struct fl_buf key_of(const char *ns, const char *name)
 {
 	struct fl_buf b = {0};
-	fl_buf_printf(&b, "%s/%s", ns, name);
+	fl_buf_puts(&b, ns);
+	fl_buf_putc(&b, '/');
+	fl_buf_puts(&b, name);
 	return b;
 }
 
@@ -252,6 +254,7 @@ int fl_informer_pack(const struct fl_informer *i, const struct fl_json *tree, co
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
 {
 	struct fl_object *o = NULL;
+	i->writes = true;
 	if (i->opts.label_selector || i->opts.field_selector || !fl_json_is(answer, FL_JSON_OBJECT))
 		return;
 	if (fl_informer_pack(i, answer, NULL, NULL, &o, NULL) < 0)

@@ -18,6 +18,7 @@ struct fl_informer {
 	uv_timer_t timer;
 	unsigned depth; // user callbacks on the stack
 	bool stopped, synced;
+	bool writes; // answers to our own writes come, too (fl_informer_wrote): many events are known already
 
 	// informer.c
 	struct fl_cache cache; // empty where the informer forgets;

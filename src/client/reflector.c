@@ -284,39 +284,37 @@ static void abandon(struct fl_informer *i, const char *what, const struct fl_err
 		schedule(i, 0);
 }
 
-static void on_error_event(struct fl_informer *i, struct fl_span object)
+static void on_error_event(struct fl_informer *i, const struct fl_json *status)
 {
-	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	struct fl_json *status = NULL;
 	struct fl_err err = {0};
-	if (fl_json_parse(&a, object.p, object.n, NULL, &status, &err) == 0) {
-		int64_t code = fl_json_int(status, "code", 0);
-		if (code == 410) {
-			i->relist = true;
-			abandon(i, NULL, NULL);
-			return;
-		}
-		if (fl_client_status_code((int)code, status, &err) == 0)
-			fl_err_set(&err, -EPROTO, "the watch ended with an error event without a code");
+	int64_t code = fl_json_int(status, "code", 0);
+	if (code == 410) {
+		i->relist = true;
+		abandon(i, NULL, NULL);
+		return;
 	}
+	if (fl_client_status_code((int)code, status, &err) == 0)
+		fl_err_set(&err, -EPROTO, "the watch ended with an error event without a code");
 	abandon(i, "watch", &err);
 }
 
-static void on_bookmark(struct fl_informer *i, struct fl_span object)
+static void on_bookmark(struct fl_informer *i, const struct fl_json *object)
 {
-	uint64_t rv;
-	struct fl_span meta = fl_scan_member(object, "metadata");
-	if (parse_revision(fl_scan_member(meta, "resourceVersion"), &rv) && rv > i->rv)
+	unsigned long long rv;
+	const char *text = fl_json_str(fl_json_get(object, "metadata"), "resourceVersion");
+	if (text && fl_parse_u64(text, &rv) && rv > i->rv)
 		i->rv = rv;
 }
 
 // The event of a write whose answer the cache has already, told by its first bytes: most events of a role that writes.
-static bool is_known(struct fl_informer *i, struct fl_span object)
+static bool is_known(struct fl_informer *i, struct fl_span line)
 {
+	struct fl_span type = fl_scan_member(line, "type"), object = fl_scan_member(line, "object");
 	struct fl_span meta = fl_scan_member(object, "metadata"), ns = fl_scan_member(meta, "namespace");
 	char name_text[256], ns_text[256] = "";
 	uint64_t rv;
-	if (!fl_span_text(fl_scan_member(meta, "name"), name_text, sizeof(name_text)) ||
+	if (!(fl_span_is(type, "ADDED") || fl_span_is(type, "MODIFIED")) ||
+	    !fl_span_text(fl_scan_member(meta, "name"), name_text, sizeof(name_text)) ||
 	    (ns.p && !fl_span_text(ns, ns_text, sizeof(ns_text))) ||
 	    !parse_revision(fl_scan_member(meta, "resourceVersion"), &rv))
 		return false;
@@ -328,35 +326,52 @@ static bool is_known(struct fl_informer *i, struct fl_span object)
 	return true;
 }
 
-static void on_frame(struct fl_informer *i, struct fl_span line)
+static void apply_event(struct fl_informer *i, const struct fl_json *object, bool deleted)
 {
-	struct fl_span type = fl_scan_member(line, "type"), object = fl_scan_member(line, "object");
 	struct fl_object *o = NULL;
 	struct fl_err err = {0};
-	if (fl_span_is(type, "BOOKMARK")) {
-		on_bookmark(i, object);
-	} else if (fl_span_is(type, "ERROR")) {
-		on_error_event(i, object);
-		return;
-	} else if (!type.p || !object.p) {
-		fl_err_set(&err, -EPROTO, "a line of the watch is no event");
+	// A cache that forgets hands the tree on as it is: nothing of it lives longer than this call.
+	int rc = i->opts.forget ? fl_object_wrap(i->resource, object, &o, &err)
+				: fl_informer_pack(i, object, NULL, NULL, &o, &err);
+	if (rc < 0) {
 		abandon(i, "watch", &err);
 		return;
-	} else if (!fl_span_is(type, "DELETED") && is_known(i, object)) {
+	}
+	if (o->rv > i->rv)
+		i->rv = o->rv;
+	if (deleted)
+		fl_informer_apply_deleted(i, o);
+	else
+		fl_informer_apply(i, o);
+	recovered(i);
+}
+
+static void on_frame(struct fl_informer *i, struct fl_span line)
+{
+	struct fl_json *event;
+	struct fl_err err = {0};
+	if (i->writes && is_known(i, line)) {
 		recovered(i);
 		return;
-	} else if (pack(i, object, NULL, NULL, &o, &err) < 0) {
+	}
+	fl_arena_reset(&i->scratch);
+	if (fl_json_parse(&i->scratch, line.p, line.n, NULL, &event, &err) < 0) {
 		abandon(i, "watch", &err);
 		return;
-	} else {
-		if (o->rv > i->rv)
-			i->rv = o->rv;
-		if (fl_span_is(type, "DELETED"))
-			fl_informer_apply_deleted(i, o);
-		else
-			fl_informer_apply(i, o);
 	}
-	recovered(i);
+	const char *type = fl_json_str(event, "type");
+	const struct fl_json *object = fl_json_get(event, "object");
+	if (!type || !object) {
+		fl_err_set(&err, -EPROTO, "a line of the watch is no event");
+		abandon(i, "watch", &err);
+	} else if (fl_streq(type, "BOOKMARK")) {
+		on_bookmark(i, object);
+		recovered(i);
+	} else if (fl_streq(type, "ERROR")) {
+		on_error_event(i, object);
+	} else {
+		apply_event(i, object, fl_streq(type, "DELETED"));
+	}
 }
 
 static void on_data(void *arg, int status, const char *data, size_t len)
