@@ -31,13 +31,15 @@
 #include <unistd.h>
 
 #include "node/crilog.h"
+#include "pause.h"
 
 #define STATUS_FD     3
 #define LOCK_FD       4
 #define LOGS_KEPT     4      // rotated files beside the current one (kubelet: containerLogMaxFiles 5)
 #define DRAIN_MS      2000   // after the container's end, for a pipe that something still holds
 #define RUNTIME_MS    120000 // a call of the runtime that takes longer is ended: it would hold the pod for ever
-#define EXIT_NO_START 128    // what Kubernetes shows for a container that could not be started
+#define KILL_ROUNDS   500
+#define EXIT_NO_START 128 // what Kubernetes shows for a container that could not be started
 
 struct stream {
 	int fd;
@@ -300,6 +302,39 @@ static void runtime_delete(void)
 	runtime_run(args, NULL, NULL);
 }
 
+// What the container's first process leaves behind where its process namespace is not its own (the pod's, the host's).
+// True: there was something.
+static bool kill_listed(const char *hierarchy)
+{
+	char path[1024], line[32];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s%s/cgroup.procs", hierarchy, s.cgroup);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		pid_t pid = (pid_t)strtol(line, NULL, 10);
+
+		if (pid > 1 && kill(pid, SIGKILL) == 0)
+			found = true;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void kill_rest(void)
+{
+	for (int round = 0; round < KILL_ROUNDS; round++) { // one may be forking
+		bool found = kill_listed("");
+
+		found = kill_listed("/memory") || found;
+		if (!found)
+			return;
+		poll(NULL, 0, 2); // until the kernel took them out
+	}
+}
+
 static bool was_oom_killed(void)
 {
 	char path[1024];
@@ -358,6 +393,7 @@ static bool start_container(void)
 static void serve(void)
 {
 	struct timespec until = {0}, now;
+	bool rest_killed = false;
 
 	reap();
 	while (!s.ended || s.streams[0].fd >= 0 || s.streams[1].fd >= 0) {
@@ -366,6 +402,10 @@ static void serve(void)
 				      {.fd = s.streams[1].fd, .events = POLLIN}};
 		struct signalfd_siginfo info;
 
+		if (s.ended && !rest_killed) {
+			kill_rest();
+			rest_killed = true;
+		}
 		if (s.ended) {
 			clock_gettime(CLOCK_MONOTONIC, &now);
 			if (!until.tv_sec)
@@ -383,6 +423,8 @@ static void serve(void)
 			;
 		reap();
 	}
+	if (!rest_killed)
+		kill_rest();
 	for (int i = 0; i < 2; i++) {
 		if (s.streams[i].fd >= 0)
 			stream_flush(&s.streams[i], true);
@@ -395,6 +437,10 @@ int main(int argc, char **argv)
 	int null_fd;
 	sigset_t chld;
 
+	if (argc == 1 && strcmp(argv[0], "/pause") == 0)
+		return pause_run();
+	if (argc == 4 && strcmp(argv[1], "pause") == 0)
+		return pause_make(argv[2], argv[3]);
 	if (argc != 8 || chdir(argv[1]) < 0)
 		return 2;
 	s.log_path = argv[2];

@@ -2,10 +2,11 @@
 // fairlead-echo do STEP...: a container or a hook that does exactly what a test asks of it, and leaves a trace.
 //
 //   append=FILE:TEXT  a line at the end of a file      sleep=MS    some time
-//   wait              until SIGTERM                    exit=CODE   the end; without it 0
-//   eat=MIB           that much memory, written to   until=FILE  until that file is there
+//   wait[=NUMBER]     until SIGTERM, or that signal    exit=CODE   the end; without it 0
+//   eat=MIB           that much memory, written to     until=FILE  until that file is there
+//   leave=MS          a child that sleeps and is not waited for
 //
-// SIGTERM is noticed by `wait` alone: a container that does something else ignores it.
+// The signal is noticed by `wait` alone: a container that does something else ignores it.
 #include "echo.h"
 
 #include <fcntl.h>
@@ -36,14 +37,21 @@ static int append(const char *arg)
 	return 0;
 }
 
-static void wait_for_term(void)
+static int signal_of(const char *step)
 {
-	sigset_t term;
+	int n = step[4] == '=' ? atoi(step + 5) : 0;
+
+	return n > 0 && n < NSIG ? n : SIGTERM;
+}
+
+static void wait_for(int signal)
+{
+	sigset_t wanted;
 	int ignored;
 
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigwait(&term, &ignored);
+	sigemptyset(&wanted);
+	sigaddset(&wanted, signal);
+	sigwait(&wanted, &ignored);
 }
 
 static int eat(const char *arg)
@@ -65,11 +73,15 @@ static void nap(unsigned long ms)
 
 int echo_do_main(int argc, char **argv)
 {
-	sigset_t term;
+	sigset_t wanted;
 
-	sigemptyset(&term); // as pid 1 it would not get the signal without asking for it
-	sigaddset(&term, SIGTERM);
-	sigprocmask(SIG_BLOCK, &term, NULL);
+	sigemptyset(&wanted); // as pid 1 it would not get the signal without asking for it
+	sigaddset(&wanted, SIGTERM);
+	for (int i = 1; i < argc; i++) {
+		if (strncmp(argv[i], "wait=", 5) == 0)
+			sigaddset(&wanted, signal_of(argv[i]));
+	}
+	sigprocmask(SIG_BLOCK, &wanted, NULL);
 	for (int i = 1; i < argc; i++) {
 		const char *step = argv[i], *value = strchr(step, '=');
 		int rc = 0;
@@ -79,8 +91,16 @@ int echo_do_main(int argc, char **argv)
 			rc = append(value);
 		} else if (strncmp(step, "sleep=", 6) == 0) {
 			nap(strtoul(value, NULL, 10));
-		} else if (strcmp(step, "wait") == 0) {
-			wait_for_term();
+		} else if (strcmp(step, "wait") == 0 || strncmp(step, "wait=", 5) == 0) {
+			wait_for(signal_of(step));
+		} else if (strncmp(step, "leave=", 6) == 0) {
+			pid_t pid = fork();
+
+			if (pid == 0) {
+				nap(strtoul(value, NULL, 10));
+				return 0;
+			}
+			rc = pid < 0;
 		} else if (strncmp(step, "eat=", 4) == 0) {
 			rc = eat(value);
 		} else if (strncmp(step, "until=", 6) == 0) {

@@ -12,6 +12,9 @@
 #include "node/paths.h"
 #include "json/json.h"
 
+// Number of "SIGQUIT", "QUIT", "3", "SIGRTMIN+3", "SIGRTMAX-1"; SIGTERM when it is none, NULL or "".
+int fl_signal_of(const char *text);
+
 struct fl_images;
 
 struct fl_image {           // immutable; lives as long as the images

@@ -12,10 +12,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/logs.h"
 #include "node/pod.h"
+#include "node/podpause.h"
 #include "node/subpath.h"
 
 #define MESSAGE_MAX    4096 // kubelet: of a termination message
+#define LOG_LINES      80   // kubelet: MaxContainerTerminationMessageLogLines
+#define LOG_MAX        2048 // kubelet: MaxContainerTerminationMessageLogLength
 #define CONFIG_WAIT_MS 5000
 
 char *fl_container_dir(const struct container *c, unsigned attempt)
@@ -229,6 +233,32 @@ static char *termination_message(const struct container *c, unsigned attempt)
 	return text;
 }
 
+// The end of what it wrote to its log.
+static char *last_words(const struct container *c, unsigned attempt)
+{
+	AUTO_FREE char *path = fl_container_log(c, attempt);
+	AUTO(fl_logs_free) struct fl_logs *log = NULL;
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	const struct fl_logs_opts o = {.tail_lines = LOG_LINES, .limit_bytes = -1};
+
+	if (fl_logs_open(path, &o, &log, NULL) < 0)
+		return NULL;
+	while (fl_logs_read(log, &b) == 1)
+		;
+	if (!b.len)
+		return NULL;
+	return b.len > LOG_MAX ? fl_strdup(b.data + b.len - LOG_MAX) : fl_buf_take(&b);
+}
+
+static char *message_of(const struct container *c, const struct fl_ctr_exit *e)
+{
+	char *text = e->message ? fl_strdup(e->message) : termination_message(c, c->attempt);
+
+	if (!text && e->ran && e->code != 0 && c->logs_are_told)
+		text = last_words(c, c->attempt);
+	return text;
+}
+
 static void run_end_set(struct container *c, const struct fl_ctr_exit *e)
 {
 	fl_run_end_clear(&c->now);
@@ -239,7 +269,7 @@ static void run_end_set(struct container *c, const struct fl_ctr_exit *e)
 		      : e->oom       ? "OOMKilled"
 		      : e->code == 0 ? "Completed"
 				     : "Error",
-	    .message = e->message ? fl_strdup(e->message) : termination_message(c, c->attempt),
+	    .message = message_of(c, e),
 	    .started_ns = e->started_ns,
 	    .finished_ns = e->finished_ns,
 	    .ran = e->ran,
@@ -299,7 +329,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	const struct fl_pods_opts *o = &p->pods->o;
 	AUTO_FREE char *net = fl_podnet_ns_path(o->paths, p->uid, "net"),
 		       *uts = fl_podnet_ns_path(o->paths, p->uid, "uts"),
-		       *ipc = fl_podnet_ns_path(o->paths, p->uid, "ipc");
+		       *ipc = fl_podnet_ns_path(o->paths, p->uid, "ipc"),
+		       *pid = fl_podnet_ns_path(o->paths, p->uid, "pid");
 	struct fl_pod_spec spec = {0};
 	struct fl_env env = {0};
 	struct fl_json *argv = NULL;
@@ -337,6 +368,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 		rc = fl_subpath_bind(mounts[i].source, mounts[i].subpath, at, err);
 		mounts[i].source = at;
 	}
+	if (rc == 0 && spec.share_pid)
+		rc = fl_podpause_start(o->paths, p->uid, err); // lives, unless somebody ended it
 	if (rc < 0)
 		return rc;
 	AUTO_FREE char *passwd = fl_image_read_file(c->image, "etc/passwd"),
@@ -349,7 +382,11 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .env = env.all,
 	    .netns = p->host_network ? NULL : net,
 	    .utsns = p->host_network ? NULL : uts,
-	    .ipcns = p->host_network ? NULL : ipc,
+	    .ipcns = ipc,
+	    .pidns = spec.share_pid ? pid : NULL,
+	    .shm = spec.host_ipc           ? "/dev/shm"
+		   : spec.n_containers > 1 ? fl_arena_printf(a, "%s/shm", p->dir)
+					   : NULL,
 	    .cgroup = fl_arena_printf(a, "%s/%s/%s", o->paths->cgroup, p->uid, c->name),
 	    .termination_log = fl_arena_printf(a, "%s/termination-log", dir),
 	    .mounts = mounts,

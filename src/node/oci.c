@@ -193,7 +193,10 @@ static struct fl_json *mounts_of(struct fl_arena *a, const struct fl_oci_opts *o
 	mount_add(a, mounts, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
 	mount_add(a, mounts, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
 	mount_add(a, mounts, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
-	mount_add(a, mounts, "/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k");
+	if (o->shm)
+		mount_add(a, mounts, "/dev/shm", "bind", o->shm, "rbind,rprivate,nosuid,noexec,nodev,rw");
+	else
+		mount_add(a, mounts, "/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k");
 	mount_add(a, mounts, "/sys", "sysfs", "sysfs",
 		  privileged ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
 	mount_add(a, mounts, "/sys/fs/cgroup", "cgroup", "cgroup",
@@ -249,7 +252,7 @@ static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 
 	namespace_add(a, ns, "mount", NULL);
 	if (!o->pod->host_pid)
-		namespace_add(a, ns, "pid", NULL);
+		namespace_add(a, ns, "pid", o->pidns);
 	if (o->netns)
 		namespace_add(a, ns, "network", o->netns);
 	if (o->utsns)

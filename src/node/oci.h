@@ -18,6 +18,8 @@ struct fl_oci_opts {
 	const struct fl_image *image;
 	const struct fl_json *argv, *env;  // arrays of strings (env.h); copied
 	const char *netns, *utsns, *ipcns; // paths to join; NULL: the host's
+	const char *pidns;                 // path to join; NULL: one of its own, unless the pod is in the host's
+	const char *shm;                   // directory for /dev/shm; NULL: its own
 	const char *cgroup;                // "/fairlead-.../<uid>/<container>"
 	const char *termination_log;       // host file for terminationMessagePath
 	const struct fl_oci_mount *mounts; // files and volumes, in order

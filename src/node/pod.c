@@ -326,8 +326,10 @@ void fl_pod_on_timer(uv_timer_t *timer)
 		return;
 	if (p->doomed && p->stage != POD_STOPPING)
 		doom(p);
+	fl_pod_deadline_look(p, &next);
+	fl_pod_measure_look(p, &next);
 	if (p->stage == POD_SETUP_WAIT && now < p->retry_at_ms)
-		next = p->retry_at_ms;
+		fl_earliest(&next, p->retry_at_ms);
 	else if (p->stage == POD_SETUP_WAIT)
 		p->stage = POD_NEW;
 	if (p->stage == POD_NEW) {

@@ -72,6 +72,8 @@ struct container {
 	int64_t started_ns;
 	bool was_ready, was_started; // as recorded by an earlier run of the node
 	bool has_post_start, has_pre_stop;
+	int stop_signal;    // lifecycle.stopSignal; 0: the image's
+	bool logs_are_told; // terminationMessagePolicy FallbackToLogsOnError
 	bool in_post_start; // it runs, or failed: the container does not count as running
 	struct fl_action *hook;
 	struct fl_action_place place; // of the run now; strings in place_arena
@@ -108,7 +110,10 @@ struct pod {
 	bool rejected;             // cannot run at all: why is in reject_message
 	const char *reject_reason; // static text
 	char *reject_message;
-	bool silent; // was over before our time: its status is left as it is
+	char *fail_reason, *fail_message; // ended by the node (fail.c); NULL: it was not
+	int64_t deadline_s;               // of its activity, since start_ns; -1: none
+	uint64_t measure_at_ms;           // its storage; 0: it has no limit, UINT64_MAX: that is done now
+	bool silent;                      // was over before our time: its status is left as it is
 	bool host_network;
 	struct fl_ip ips[2];
 	unsigned n_ips;
@@ -148,6 +153,7 @@ struct fl_pods {
 	unsigned n_ipam;
 	bool synced, closing;
 	bool may_lower_oom_score;
+	bool measuring;                   // the storage of one of them
 	unsigned slots;                   // containers that may be starting at once
 	FL_VEC(struct container *) queue; // CONTAINER_QUEUED, in order
 	unsigned jobs;                    // in the thread pool
@@ -180,6 +186,13 @@ bool fl_container_restarts(const struct container *c); // would be started again
 
 #define FL_PULL_ERROR_SHOWN_MS 1000 // ErrImagePull, before it reads ImagePullBackOff
 #define FL_IMPORT_LOOK_MS      3000 // whether an image that could not be pulled was imported
+
+// fail.c: pods that the node ends
+void fl_pod_fail(struct pod *p, const char *reason, const char *message, int64_t grace_s);
+bool fl_pod_fail_find(struct pod *p); // an earlier run of the node had begun to
+void fl_pod_deadline_look(struct pod *p, uint64_t *next);
+void fl_pod_read_limits(struct pod *p, const struct fl_pod_spec *spec);
+void fl_pod_measure_look(struct pod *p, uint64_t *next);
 
 // ports.c: ports of the host
 void fl_pod_read_ports(struct pod *p, const struct fl_json *root);

@@ -29,6 +29,8 @@ FL_WUR int fl_podfiles_write(const char *dir, const struct fl_pod_spec *p, const
 // used in place. Idempotent. -ENOENT for a missing ConfigMap or Secret, -ENOTSUP for a volume of another type, worded
 // as kubelet words FailedMount.
 FL_WUR int fl_volumes_write(const char *dir, const struct fl_env_source *s, struct fl_err *err);
+// Makes <dir>/shm, what all containers of the pod have at /dev/shm. Idempotent.
+FL_WUR int fl_volumes_shm(const char *dir, struct fl_err *err);
 // The same for what an object or the pod's own fields may have changed, and only that.
 FL_WUR int fl_volumes_update(const char *dir, const struct fl_env_source *s, bool *ret_changed, struct fl_err *err);
 // The container's mounts: files of /etc, then its volumeMounts. `env` is for subPathExpr. In `a`; -EINVAL for a mount

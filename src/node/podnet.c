@@ -20,13 +20,19 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/netlink.h"
+#include "node/podpause.h"
 
 #define LO_INDEX 1
 
 static const struct {
 	const char *name;
 	int flag;
-} kinds[] = {{"net", CLONE_NEWNET}, {"uts", CLONE_NEWUTS}, {"ipc", CLONE_NEWIPC}};
+} kinds[] = {{"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET}, {"uts", CLONE_NEWUTS}};
+
+static size_t count_of(bool host_network)
+{
+	return host_network ? 1 : FL_COUNT(kinds);
+}
 
 char *fl_podnet_ns_path(const struct fl_node_paths *p, const char *uid, const char *kind)
 {
@@ -50,9 +56,9 @@ static bool is_ns_mount(const char *path)
 	return statfs(path, &fs) == 0 && fs.f_type == NSFS_MAGIC;
 }
 
-bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid)
+bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid, bool host_network)
 {
-	for (size_t i = 0; i < FL_COUNT(kinds); i++) {
+	for (size_t i = 0; i < count_of(host_network); i++) {
 		AUTO_FREE char *path = fl_podnet_ns_path(p, uid, kinds[i].name);
 
 		if (!is_ns_mount(path))
@@ -207,10 +213,10 @@ static void home_return(const struct home *h)
 	}
 }
 
-static int bind_namespaces(const struct fl_node_paths *p, const char *uid, struct fl_err *err)
+static int bind_namespaces(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err)
 {
-	for (size_t i = 0; i < FL_COUNT(kinds); i++) {
-		AUTO_FREE char *path = fl_podnet_ns_path(p, uid, kinds[i].name);
+	for (size_t i = 0; i < count_of(pod->host_network); i++) {
+		AUTO_FREE char *path = fl_podnet_ns_path(p, pod->uid, kinds[i].name);
 		AUTO_CLOSE int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
 		char self[64];
 
@@ -226,16 +232,18 @@ static int bind_namespaces(const struct fl_node_paths *p, const char *uid, struc
 static int create_namespaces(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err)
 {
 	struct home h = {0};
-	int rc = home_open(&h, err);
+	int flags = 0, rc = home_open(&h, err);
 
 	if (rc < 0)
 		return rc;
-	if (unshare(CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC) < 0)
+	for (size_t i = 0; i < count_of(pod->host_network); i++)
+		flags |= kinds[i].flag;
+	if (unshare(flags) < 0)
 		rc = fl_err_set(err, -errno, "new namespaces: %s", strerror(errno));
-	else if (sethostname(pod->hostname, strlen(pod->hostname)) < 0)
+	else if (!pod->host_network && sethostname(pod->hostname, strlen(pod->hostname)) < 0)
 		rc = fl_err_set(err, -errno, "set host name %s: %s", pod->hostname, strerror(errno));
 	else
-		rc = bind_namespaces(p, pod->uid, err);
+		rc = bind_namespaces(p, pod, err);
 	home_return(&h);
 	home_close(&h);
 	return rc;
@@ -351,14 +359,14 @@ static int find_gateways(const struct fl_node_paths *p, const struct fl_podnet_p
 int fl_podnet_add(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err)
 {
 	struct fl_ip gateways[2];
-	int rc = find_gateways(p, pod, gateways, err);
+	int rc = pod->host_network ? 0 : find_gateways(p, pod, gateways, err);
 
-	if (rc == 0 && !fl_podnet_exists(p, pod->uid)) {
+	if (rc == 0 && !fl_podnet_exists(p, pod->uid, pod->host_network)) {
 		rc = fl_podnet_del(p, pod->uid, err); // what a crash left half done
 		if (rc == 0)
 			rc = create_namespaces(p, pod, err);
 	}
-	if (rc == 0)
+	if (rc == 0 && !pod->host_network)
 		rc = add_links(p, pod, gateways, err);
 	if (rc < 0) {
 		struct fl_err ignored = {0};
@@ -382,8 +390,10 @@ int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err 
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
 	char ifname[FL_PODNET_IFNAME_LEN];
-	int rc = fl_netlink_open(NETLINK_ROUTE, &nl, err);
+	int rc = fl_podpause_end(p, uid, err);
 
+	if (rc == 0)
+		rc = fl_netlink_open(NETLINK_ROUTE, &nl, err);
 	if (rc < 0)
 		return rc;
 	// First the link: it is gone at once and its routes with it; with the namespace alone it would go some time

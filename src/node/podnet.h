@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The network of this host's pods: one network namespace a pod (with the pod's UTS and IPC namespaces beside it), a
-// routed veth pair, one /32 (or /128) route.
+// routed veth pair, one /32 (or /128) route. A pod on the host's network has an IPC namespace only.
 //
 //        host                                          pod
 //   lo: 10.244.0.1/32  (gateway, DNS listens here)     eth0: 10.244.0.7/32
@@ -29,7 +29,8 @@ struct fl_podnet_pod {
 	const char *uid, *hostname;
 	struct fl_ip ips[2];
 	unsigned n_ips;
-	unsigned mtu; // 0: the kernel's
+	unsigned mtu;      // 0: the kernel's
+	bool host_network; // no network and no host name of its own: an IPC namespace alone
 };
 
 // The host's side, once at start: addresses on lo, unreachable route for free addresses, forwarding. What a sysctl was
@@ -45,9 +46,9 @@ FL_WUR int fl_podnet_add(const struct fl_node_paths *p, const struct fl_podnet_p
 // that was killed, a network manager) took them. On failure what is there stays.
 FL_WUR int fl_podnet_mend(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err);
 FL_WUR int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err *err); // idempotent
-bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid); // its namespaces are still mounted
+bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid, bool host_network); // its namespaces are mounted
 
-// <ns>/<uid>.<kind>, kind "net", "uts", "ipc": free()
+// <ns>/<uid>.<kind>, kind "net", "uts", "ipc", or podpause.h's: free()
 char *fl_podnet_ns_path(const struct fl_node_paths *p, const char *uid, const char *kind);
 const char *fl_podnet_ifname(const char *uid, char buf[static FL_PODNET_IFNAME_LEN]);
 // Mount points at or below `dir`, deepest last, for the caller to unmount: clean-up after a crash.

@@ -42,6 +42,8 @@ static void pod_destroy(struct pod *p)
 	fl_map_deinit(&p->named);
 	fl_object_put(&p->obj);
 	free(p->reject_message);
+	free(p->fail_reason);
+	free(p->fail_message);
 	free(p->host_ports);
 	free(p->uid);
 	free(p->ns);
@@ -102,6 +104,13 @@ static unsigned next_attempt(const struct fl_pod_spec *spec, const struct fl_con
 	return 0;
 }
 
+static int stop_signal_of(const struct fl_json *container)
+{
+	const char *name = fl_json_str(fl_json_get(container, "lifecycle"), "stopSignal");
+
+	return fl_str_empty(name) ? 0 : fl_signal_of(name);
+}
+
 static void make_containers(struct pod *p, const struct fl_pod_spec *spec)
 {
 	p->n_containers = spec->n_containers;
@@ -117,6 +126,9 @@ static void make_containers(struct pod *p, const struct fl_pod_spec *spec)
 		c->sidecar = spec->containers[i].sidecar;
 		c->has_post_start = fl_json_path(spec->containers[i].json, "lifecycle", "postStart", NULL) != NULL;
 		c->has_pre_stop = fl_json_path(spec->containers[i].json, "lifecycle", "preStop", NULL) != NULL;
+		c->stop_signal = stop_signal_of(spec->containers[i].json);
+		c->logs_are_told = fl_streq(fl_json_str(spec->containers[i].json, "terminationMessagePolicy"),
+					    "FallbackToLogsOnError");
 		c->attempt = next_attempt(spec, &spec->containers[i]);
 	}
 }
@@ -136,10 +148,12 @@ static struct pod *pod_new(struct fl_pods *pods, const struct fl_object *obj, co
 	p->host_network = spec->host_network;
 	p->restart = spec->restart;
 	p->grace_s = spec->grace_s;
+	p->deadline_s = spec->deadline_s;
 	if (!start || !fl_time_parse(start, &p->start_ns))
 		p->start_ns = fl_real_ns();
 	make_containers(p, spec);
 	fl_pod_read_ports(p, spec->root);
+	fl_pod_read_limits(p, spec);
 	uv_timer_init(pods->o.loop, &p->timer);
 	p->timer.data = p;
 	fl_map_set(&pods->table, p->uid, p);
@@ -218,7 +232,7 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 	p = pod_new(pods, obj, &spec);
 	for (unsigned i = 0; i < p->n_containers; i++)
 		fl_container_adopt(&p->containers[i]);
-	if (fl_pod_has_ended(p)) {
+	if (fl_pod_fail_find(p) || fl_pod_has_ended(p)) {
 		p->ended = true;
 		p->stage = POD_STOPPING;
 	} else {
@@ -230,10 +244,9 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		// What was set up to its end goes on at once; else all of it is made again.
 		AUTO_FREE char *done = fl_pod_setup_mark(p);
 
-		p->stage =
-		    p->n_ips && access(done, F_OK) == 0 && (p->host_network || fl_podnet_exists(pods->o.paths, uid))
-			? POD_RUNNING
-			: POD_NEW;
+		p->stage = p->n_ips && access(done, F_OK) == 0 && fl_podnet_exists(pods->o.paths, uid, p->host_network)
+			       ? POD_RUNNING
+			       : POD_NEW;
 		if (p->stage == POD_RUNNING) {
 			mend_network(p);
 			fl_pod_fetch(p);
@@ -378,6 +391,7 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 		}
 	} else {
 		p->volumes_stale = p->volumes_stale || fields_differ(p->obj, spec.meta);
+		p->deadline_s = spec.deadline_s;
 		fl_object_put(&p->obj);
 		p->obj = fl_object_get((struct fl_object *)obj);
 	}

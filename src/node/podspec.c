@@ -86,7 +86,9 @@ int fl_pod_spec_read(struct fl_arena *a, const struct fl_json *root, struct fl_p
 	p.host_network = fl_json_bool(p.spec, "hostNetwork", false);
 	p.host_pid = fl_json_bool(p.spec, "hostPID", false);
 	p.host_ipc = fl_json_bool(p.spec, "hostIPC", false);
+	p.share_pid = !p.host_pid && fl_json_bool(p.spec, "shareProcessNamespace", false);
 	p.grace_s = fl_clamp_seconds(fl_json_int(p.spec, "terminationGracePeriodSeconds", 30));
+	p.deadline_s = fl_json_int(p.spec, "activeDeadlineSeconds", -1);
 	p.deleted = fl_json_str(p.meta, "deletionTimestamp") != NULL;
 	p.deletion_grace_s = fl_clamp_seconds(fl_json_int(p.meta, "deletionGracePeriodSeconds", p.grace_s));
 	n = fl_json_count(fl_json_get(p.spec, "initContainers")) + fl_json_count(fl_json_get(p.spec, "containers"));

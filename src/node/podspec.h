@@ -24,7 +24,9 @@ struct fl_pod_spec {
 	const char *dns_policy, *service_account;
 	enum fl_restart_policy restart;
 	bool host_network, host_pid, host_ipc;
+	bool share_pid; // among its containers
 	int64_t grace_s;
+	int64_t deadline_s;                   // activeDeadlineSeconds; -1: none
 	bool deleted;                         // deletionTimestamp is set
 	int64_t deletion_grace_s;             // metadata.deletionGracePeriodSeconds; grace_s when absent
 	struct fl_container_spec *containers; // init containers first

@@ -99,6 +99,7 @@ static void container_view(struct fl_arena *a, const struct container *c, const 
 void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena *a, struct fl_pod_view *ret)
 {
 	struct fl_container_view *views = fl_arena_zalloc(a, p->n_containers * sizeof(*views));
+	bool failed = p->fail_reason && p->stage >= POD_TEARDOWN; // told when nothing of it runs
 
 	for (unsigned i = 0; i < p->n_containers; i++)
 		container_view(a, &p->containers[i], &spec->containers[i], &views[i]);
@@ -113,8 +114,12 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 	    .now_ns = fl_real_ns(),
 	    .network_ready = p->stage == POD_RUNNING || p->stage == POD_STOPPING,
 	    .ended = p->ended || (p->doomed && p->stage >= POD_TEARDOWN),
-	    .reason = p->rejected ? p->reject_reason : NULL,
-	    .message = p->rejected ? p->reject_message : NULL,
+	    .reason = p->rejected ? p->reject_reason
+		      : failed    ? p->fail_reason
+				  : NULL,
+	    .message = p->rejected ? p->reject_message
+		       : failed    ? p->fail_message
+				   : NULL,
 	    .containers = views,
 	};
 }

@@ -133,6 +133,7 @@ static struct fl_json *container_json(struct fl_arena *a, const struct fl_contai
 				      const struct fl_container_view *c)
 {
 	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
+	const char *signal = fl_json_str(fl_json_get(s->json, "lifecycle"), "stopSignal");
 	const char *id = c->now.container_id ? c->now.container_id : c->has_last ? c->last.container_id : NULL;
 
 	if (id)
@@ -145,6 +146,8 @@ static struct fl_json *container_json(struct fl_arena *a, const struct fl_contai
 	fl_json_set_int(a, o, "restartCount", c->restarts);
 	fl_json_set_bool(a, o, "started", c->started);
 	fl_json_set(a, o, "state", state_json(a, &c->now));
+	if (!fl_str_empty(signal))
+		fl_json_set_str(a, o, "stopSignal", signal);
 	return o;
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "node/cgroup.h"
 #include "node/pod.h"
+#include "node/podpause.h"
 
 struct job {
 	uv_work_t work;
@@ -46,6 +47,19 @@ char *fl_pod_setup_mark(const struct pod *p)
 	return fl_asprintf("%s/set-up", p->dir);
 }
 
+static int setup_network(const struct job *j, const struct fl_pod_spec *spec, struct fl_err *err)
+{
+	const struct pod *p = j->pod;
+	struct fl_podnet_pod net = {.uid = p->uid,
+				    .hostname = spec->hostname,
+				    .ips = {p->ips[0], p->ips[1]},
+				    .n_ips = p->n_ips,
+				    .host_network = p->host_network};
+	int rc = fl_podnet_add(p->pods->o.paths, &net, err);
+
+	return rc < 0 ? fl_err_prefix(err, "network of the pod") : 0;
+}
+
 static int setup(struct job *j, struct fl_err *err)
 {
 	struct pod *p = j->pod;
@@ -73,14 +87,12 @@ static int setup(struct job *j, struct fl_err *err)
 	fl_json_write(&json, fl_object_tree(j->obj, &a));
 	if (rc == 0)
 		rc = fl_node_file_put(file, json.data, json.len, 0600, err);
-	if (rc == 0 && !p->host_network) {
-		struct fl_podnet_pod net = {
-		    .uid = p->uid, .hostname = spec.hostname, .ips = {p->ips[0], p->ips[1]}, .n_ips = p->n_ips};
-
-		rc = fl_podnet_add(o->paths, &net, err);
-		if (rc < 0)
-			return fl_err_prefix(err, "network of the pod");
-	}
+	if (rc == 0)
+		rc = setup_network(j, &spec, err);
+	if (rc == 0 && spec.share_pid)
+		rc = fl_podpause_start(o->paths, p->uid, err);
+	if (rc == 0 && spec.n_containers > 1 && !spec.host_ipc)
+		rc = fl_volumes_shm(p->dir, err);
 	if (fl_file_read("/etc/resolv.conf", &host_resolv, NULL, NULL) < 0)
 		host_resolv = fl_strdup("");
 	dns.host_resolv_conf = host_resolv;
@@ -182,8 +194,7 @@ static void teardown_work(uv_work_t *work)
 	struct job *j = FL_CONTAINER_OF(work, struct job, work);
 	struct pod *p = j->pod;
 
-	if (!p->host_network)
-		j->rc = fl_podnet_del(p->pods->o.paths, p->uid, &j->err);
+	j->rc = fl_podnet_del(p->pods->o.paths, p->uid, &j->err);
 	if (j->rc == 0)
 		j->rc = fl_node_cgroups_remove(p->pods->o.paths, p->uid, &j->err);
 	fl_mounts_detach_below(p->dir);

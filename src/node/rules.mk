@@ -12,7 +12,7 @@ $(NODE_ECHO): $(wildcard images/echo/*.c images/echo/*.h) src/node/rules.mk
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(Q)$(CC) $(STATIC_FLAGS) -o $@ $(filter %.c,$^)
-$(NODE_SHIM): cmd/fairlead-shim/main.c src/node/crilog.c src/node/crilog.h src/node/rules.mk
+$(NODE_SHIM): cmd/fairlead-shim/main.c cmd/fairlead-shim/pause.c cmd/fairlead-shim/pause.h src/node/crilog.c src/node/crilog.h src/node/rules.mk
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(Q)$(CC) $(STATIC_FLAGS) -o $@ $(filter %.c,$^)

@@ -171,7 +171,7 @@ void fl_container_stop_look(struct container *c, bool turn, uint64_t *next)
 		c->stop = STOP_TERM;
 		c->term_ms = now;
 		c->kill_again_ms = 0;
-		fl_ctr_kill(c->ctr, c->image ? c->image->stop_signal : SIGTERM);
+		fl_ctr_kill(c->ctr, c->stop_signal ? c->stop_signal : c->image ? c->image->stop_signal : SIGTERM);
 	}
 	if (c->stop != STOP_TERM) {
 		fl_earliest(next, c->stop_deadline_ms);

@@ -194,6 +194,14 @@ static int make_empty_dir(const char *dir, int64_t fs_group, const struct fl_jso
 	return rc;
 }
 
+int fl_volumes_shm(const char *dir, struct fl_err *err)
+{
+	AUTO_FREE char *path = fl_asprintf("%s/shm", dir);
+	int rc = fl_file_mkdirs(path, 0755, err);
+
+	return rc < 0 ? rc : mount_tmpfs(path, "mode=1777,size=65536k", err); // containerd's size
+}
+
 static int put_projected(struct target *t, const struct fl_env_source *s, const struct fl_json *source,
 			 struct fl_err *err)
 {

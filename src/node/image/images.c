@@ -72,9 +72,9 @@ static const char *const *strings(struct fl_arena *a, const struct fl_json *arra
 	return v;
 }
 
-// "SIGQUIT", "QUIT", "3", "SIGRTMIN+3"; SIGTERM when it is none.
-static int signal_of(const char *text)
+int fl_signal_of(const char *text)
 {
+	static const char *const aliases[][2] = {{"CLD", "CHLD"}, {"IOT", "ABRT"}, {"IO", "POLL"}};
 	unsigned long long n;
 
 	if (fl_str_empty(text))
@@ -83,8 +83,16 @@ static int signal_of(const char *text)
 		return n > 0 && n < (unsigned long long)SIGRTMAX ? (int)n : SIGTERM;
 	if (fl_starts_with(text, "SIG"))
 		text += 3;
-	if (fl_starts_with(text, "RTMIN+") && fl_parse_u64(text + 6, &n) && SIGRTMIN + (int)n <= SIGRTMAX)
+	if (strcmp(text, "RTMIN") == 0 || strcmp(text, "RTMAX") == 0)
+		return text[3] == 'I' ? SIGRTMIN : SIGRTMAX;
+	if (fl_starts_with(text, "RTMIN+") && fl_parse_u64(text + 6, &n) && n <= (unsigned)(SIGRTMAX - SIGRTMIN))
 		return SIGRTMIN + (int)n;
+	if (fl_starts_with(text, "RTMAX-") && fl_parse_u64(text + 6, &n) && n <= (unsigned)(SIGRTMAX - SIGRTMIN))
+		return SIGRTMAX - (int)n;
+	for (size_t i = 0; i < FL_COUNT(aliases); i++) {
+		if (strcmp(text, aliases[i][0]) == 0)
+			text = aliases[i][1];
+	}
 	for (int s = 1; s < 32; s++) {
 		if (fl_streq(sigabbrev_np(s), text))
 			return s;
@@ -121,7 +129,7 @@ static const struct fl_image *load(struct fl_images *im, const char *id, const c
 	    .env = strings(&c->arena, fl_json_get(config, "Env")),
 	    .workdir = fl_json_str_or(config, "WorkingDir", ""),
 	    .user = fl_json_str_or(config, "User", ""),
-	    .stop_signal = signal_of(fl_json_str(config, "StopSignal")),
+	    .stop_signal = fl_signal_of(fl_json_str(config, "StopSignal")),
 	    .size = (uint64_t)fl_json_int(info, "size", 0),
 	};
 	fl_map_set(&im->cache, key, c);

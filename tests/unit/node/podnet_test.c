@@ -52,7 +52,7 @@ static void both_families_reach_each_other(void **state)
 		fail_msg("%s", err.text);
 	assert_int_equal(fl_podnet_host_setup(&paths, &host, &err), 0); // again
 	assert_int_equal(fl_podnet_add(&paths, &one, &err), 0);
-	assert_true(fl_podnet_exists(&paths, "one"));
+	assert_true(fl_podnet_exists(&paths, "one", false));
 	AUTO_FREE char *name = run_shell("nsenter --uts=%s/one.uts hostname", paths.ns);
 	assert_string_equal(name, "one");
 	AUTO_FREE char *net_two = fl_podnet_ns_path(&paths, "two", "net");
@@ -80,7 +80,7 @@ static void both_families_reach_each_other(void **state)
 
 	assert_int_equal(fl_podnet_del(&paths, "one", &err), 0);
 	assert_int_equal(fl_podnet_del(&paths, "one", &err), 0);
-	assert_false(fl_podnet_exists(&paths, "one"));
+	assert_false(fl_podnet_exists(&paths, "one", false));
 	assert_int_equal(fl_podnet_del(&paths, "two", &err), 0);
 	assert_int_equal(fl_podnet_host_cleanup(&paths, &err), 0);
 	assert_int_equal(fl_podnet_host_cleanup(&paths, &err), 0);
@@ -98,7 +98,7 @@ static void an_address_of_no_range_is_refused(void **state)
 	assert_int_equal(fl_podnet_add(&paths, &stray, &err), -ENOENT); // the host was not prepared
 	assert_int_equal(fl_podnet_host_setup(&paths, &host, &err), 0);
 	assert_int_equal(fl_podnet_add(&paths, &stray, &err), -EADDRNOTAVAIL);
-	assert_false(fl_podnet_exists(&paths, "stray"));
+	assert_false(fl_podnet_exists(&paths, "stray", false));
 	assert_int_equal(fl_podnet_host_cleanup(&paths, &err), 0);
 }
 
