@@ -4,8 +4,8 @@
 //
 // A transaction costs more than its changes: one that adds an element with a verdict has the kernel walk all of them
 // (nf_tables_validate), over a millisecond at 10,000 Services. While changes keep coming, transactions therefore take
-// DUTY of the time at most and carry what has gathered meanwhile. Their time is a debt that is paid off at that rate,
-// and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded.
+// one part in DUTY of the time at most and carry what has gathered meanwhile. Their time is a debt that is paid off at
+// that rate, and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -26,10 +26,10 @@
 #define CHECK_MS     5000 // are our rules and routes still there?
 #define RETRY_MIN_MS 50   // after a failed sync, doubled up to
 #define RETRY_MAX_MS 5000
-#define DUTY         10 // one in so many nanoseconds
+#define DUTY         25 // one in so many nanoseconds
 #define DEBT_FREE_NS (5 * 1000000)
-#define DEBT_MAX_NS  (10 * 1000000) // so nobody waits longer than (DEBT_MAX_NS - DEBT_FREE_NS) * DUTY = 50 ms
-#define CLEAN_MS     200            // at most one walk over the connection table in this time
+#define DEBT_MAX_NS  (7 * 1000000) // so nobody waits longer than (DEBT_MAX_NS - DEBT_FREE_NS) * DUTY = 50 ms
+#define CLEAN_MS     200           // at most one walk over the connection table in this time
 
 struct proxy {
 	const struct fl_proxy_opts *opts;

@@ -129,6 +129,11 @@ class Checker:
         for name in ("frontends", "node-ports"):
             for key, verdict in self.table.get(name, []):
                 have[tuple(key.get("elem", {}).get("val", key)["concat"])] = verdict["goto"]["target"]
+        for key in self.table.get("empty-frontends", []):
+            key = tuple(key.get("elem", {}).get("val", key)["concat"])
+            if key in have:
+                self.problems.append(f"{key} is a frontend and an empty one")
+            have[key] = "no-endpoints"
         self.differ("frontends of the table", set(have.items()), set(frontends.items()))
         found = {}
         for name in ("slots", "node-port-slots"):

@@ -49,6 +49,8 @@ struct nft_set_def nft_set_def(enum nft_set_id set, bool is6)
 					    .key_len = 12,
 					    .data_type = target,
 					    .data_len = len + 4};
+	case NFT_EMPTY_FRONTENDS:
+		return (struct nft_set_def){.name = "empty-frontends", .key_type = frontend, .key_len = len + 8};
 	case NFT_CLUSTER_IPS:
 		return (struct nft_set_def){.name = "cluster-ips", .key_type = addr, .key_len = len};
 	default:
@@ -107,13 +109,18 @@ static uint64_t hash_list(uint64_t seed, const struct fl_proxy_endpoint *list, s
 	return seed;
 }
 
+static bool is_empty(const struct fl_proxy_frontend *f)
+{
+	return !f->pool->n_cluster && !(nft_uses_local(f) && f->pool->n_local);
+}
+
 bool nft_chain_of(const struct fl_proxy_frontend *f, char name[static NFT_MAX_NAME])
 {
 	unsigned cluster = nft_uses_cluster(f) ? f->pool->n_cluster : 0;
 	unsigned local = nft_uses_local(f) ? f->pool->n_local : 0;
 	char list[32];
 
-	if (!f->pool->n_cluster && !local) {
+	if (is_empty(f)) {
 		snprintf(name, NFT_MAX_NAME, "no-endpoints");
 		return false;
 	}
@@ -209,9 +216,10 @@ static struct nft_elem keyed(const struct fl_proxy_frontend *f, enum nft_set_id 
 
 struct nft_elem nft_frontend_elem(const struct fl_proxy_frontend *f, const char *chain)
 {
-	struct nft_elem e = keyed(f, NFT_FRONTENDS, NFT_NODE_PORTS);
+	bool in_set = f->kind == FL_PROXY_CLUSTER_IP && is_empty(f);
+	struct nft_elem e = keyed(f, in_set ? NFT_EMPTY_FRONTENDS : NFT_FRONTENDS, NFT_NODE_PORTS);
 
-	e.chain = chain;
+	e.chain = in_set ? NULL : chain;
 	e.comment = f->pool->name;
 	return e;
 }

@@ -12,7 +12,8 @@
 // A packet may be on its way through the rules while they change, and each of its look-ups sees the state of its own
 // moment. What it may need after it has seen what leads there is therefore there first and goes last: chains are
 // written in a transaction before the elements that lead to them; slots, chains and affinity sets become garbage, which
-// tidy removes when every such packet is through.
+// tidy removes when every such packet is through. So do elements of empty-frontends: a packet that was there too early
+// for an endpoint's element in frontends is still told that there is no endpoint, not that there is no such port.
 #include <errno.h>
 #include <string.h>
 
@@ -428,7 +429,7 @@ static void recycle(struct round *r)
 
 static bool goes_last(const struct nft_elem *e)
 {
-	return e->set == NFT_SLOTS || e->set == NFT_NODE_PORT_SLOTS;
+	return e->set == NFT_SLOTS || e->set == NFT_NODE_PORT_SLOTS || e->set == NFT_EMPTY_FRONTENDS;
 }
 
 // Removals that go last and are no replacement leave dels for the garbage.

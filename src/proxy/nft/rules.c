@@ -275,7 +275,8 @@ static const struct {
     {"changed-meanwhile", false},  // rules changed while the packet was on its way through them
 };
 
-static const char *const plain_chains[] = {"reject", "masq-always", "masq-host", "masq-cluster-ip", "services"};
+static const char *const plain_chains[] = {"reject",          "masq-always", "masq-host",
+					   "masq-cluster-ip", "cluster-ip",  "services"};
 
 static const struct {
 	const char *name;
@@ -316,6 +317,18 @@ static void add_refusals(struct nft_batch *b)
 	}
 }
 
+// A cluster IP with nobody behind this port. Which of the two is a plain set's business: an element with a verdict has
+// the kernel walk all of them (nf_tables_validate), and Services are mostly made before what they lead to.
+static void add_cluster_ip(struct nft_batch *b)
+{
+	nft_rule(b, "cluster-ip");
+	load_key(b, false);
+	lookup(b, NFT_EMPTY_FRONTENDS, R(0), 0, false);
+	nft_expr_verdict(b, NFT_GOTO, "no-endpoints");
+	nft_rule_end(b);
+	add_goto(b, "cluster-ip", "unknown-port");
+}
+
 static void add_services(struct nft_batch *b, const struct fl_proxy_backend_config *cfg)
 {
 	static const uint8_t v4_loopback = 127, v6_loopback[16] = {[15] = 1};
@@ -329,7 +342,7 @@ static void add_services(struct nft_batch *b, const struct fl_proxy_backend_conf
 	nft_rule(b, "services");
 	load_daddr(b, R(0));
 	lookup(b, NFT_CLUSTER_IPS, R(0), 0, false);
-	nft_expr_verdict(b, NFT_GOTO, "unknown-port");
+	nft_expr_verdict(b, NFT_GOTO, "cluster-ip");
 	nft_rule_end(b);
 
 	for (unsigned i = 0; i < cfg->n_service_cidrs; i++) {
@@ -448,6 +461,7 @@ void nft_layout_rules(struct nft_batch *b, const struct fl_proxy_backend_config 
 		nft_flush_chain(b, hooks[i].name);
 
 	add_refusals(b);
+	add_cluster_ip(b);
 	add_services(b, cfg);
 	add_masquerade_chains(b, cfg);
 	add_goto(b, "prerouting", "services");
