@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -548,6 +549,15 @@ static void read_last(struct container *c)
 	c->has_last = true;
 }
 
+// Prepared, and perhaps handed to a shim that died before its first deed: nobody runs it, nobody ever did.
+static bool never_began(const char *dir)
+{
+	AUTO_FREE char *lock = fl_asprintf("%s/lock", dir);
+	struct stat st;
+
+	return stat(lock, &st) < 0 || (st.st_size == 0 && fl_ctr_shim_pid(dir) == 0);
+}
+
 void fl_container_adopt(struct container *c)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -560,9 +570,9 @@ void fl_container_adopt(struct container *c)
 	c->attempt = (unsigned)newest;
 	image_recall(c);
 	read_last(c);
-	AUTO_FREE char *dir = fl_container_dir(c, c->attempt), *lock = fl_asprintf("%s/lock", dir);
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt);
 
-	if (access(lock, F_OK) < 0) { // prepared, never started
+	if (!fl_ctr_read_exit(dir, &e) && never_began(dir)) {
 		c->state = CONTAINER_WAITING;
 		return;
 	}

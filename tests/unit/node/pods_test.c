@@ -190,6 +190,32 @@ static void is_found_again(void **state)
 	harness_free(h);
 }
 
+// Everything was killed between the node's fork and the shim's first line: no run of the container was begun, so none
+// is counted.
+static void a_shim_that_did_nothing_is_no_run(void **state)
+{
+	struct harness *h = harness_new("pods-shim");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
+	expect_status(h, "u-1", "phase", "Running");
+	AUTO_FREE char *shim = run_shell("cat %s/u-1/containers/echo/0/lock", h->paths.pods);
+	harness_node_stop(h);
+	kill(atoi(shim), SIGKILL);
+	free(run_shell(
+	    "%s --root %s delete --force u-1-echo-0; cd %s/u-1/containers/echo/0; rm -f started pid exit; : > lock",
+	    h->runtime.program, h->paths.runtime_root, h->paths.pods));
+	map_free_values(&h->statuses);
+	harness_node_start(h);
+	harness_set(h, POD("web-0", "u-1", "", ECHO_CONTAINER, ""));
+	fl_pods_synced(h->pods);
+	expect_status(h, "u-1", "conditions.Ready.status", "True");
+	assert_string_equal(status_at(h, "u-1", "containerStatuses.0.restartCount"), "0");
+	AUTO_FREE char *attempts = run_shell("ls %s/u-1/containers/echo", h->paths.pods);
+	assert_string_equal(attempts, "0");
+	harness_free(h);
+}
+
 static void is_deleted_gracefully(void **state)
 {
 	struct harness *h = harness_new("pods-delete");
@@ -395,6 +421,7 @@ int main(void)
 	    cmocka_unit_test_teardown(reach_each_other, harness_teardown),
 	    cmocka_unit_test_teardown(restarts_with_backoff, harness_teardown),
 	    cmocka_unit_test_teardown(is_found_again, harness_teardown),
+	    cmocka_unit_test_teardown(a_shim_that_did_nothing_is_no_run, harness_teardown),
 	    cmocka_unit_test_teardown(is_deleted_gracefully, harness_teardown),
 	    cmocka_unit_test_teardown(readiness_follows_the_probe, harness_teardown),
 	    cmocka_unit_test_teardown(environment_files_and_init, harness_teardown),
