@@ -237,7 +237,7 @@ class Watcher:
             self.have[name] = rv
 
     def stream(self):
-        c = self.load.connection(timeout=1)
+        c = self.load.connection(timeout=0.3)
         c.request("GET", f"{NS}{self.kind}?watch=1&allowWatchBookmarks=true&resourceVersion={self.rv}")
         r = c.getresponse()
         if r.status != 200:

@@ -10,6 +10,7 @@ setup_file() {
 	world_begin crash
 	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
 	echo "# crash: FAULT_SEED=$FAULT_SEED" >&3
+	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
 	node_ns one 1
 	node_up one
 	webui_outside
@@ -17,6 +18,7 @@ setup_file() {
 
 teardown_file() {
 	world_resume
+	rounds_report crash
 	world_end
 }
 
@@ -47,8 +49,16 @@ teardown() {
 		dns_up one
 		load_stop
 		agree one 30
+		round_over "each role, then all" "$i"
 	done
 	load_report
+}
+
+# Of pods whose containers run until they are told to end.
+none_started_again() {
+	local again
+	again=$(kc one get pods -l 'app in (roller, webui)' -o 'jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount} {.status.containerStatuses[*].lastState}{"\n"}{end}' | grep -v ' 0 {}$' || true)
+	[[ -z $again ]] || { echo "started again: $again" && false; }
 }
 
 @test "the next up mends what somebody broke meanwhile" {
@@ -106,7 +116,8 @@ teardown() {
 		load_stop
 		agree one 30
 		# No container but the crasher's was started a second time.
-		[[ $(kc one get pods -l 'app in (roller, webui)' -o 'jsonpath={.items[*].status.containerStatuses[*].restartCount}') =~ ^[0\ ]*$ ]]
+		none_started_again
+		round_over "node while pods start" "$i"
 	done
 	kc one delete deployment roller
 	kc one delete pod crasher

@@ -36,23 +36,23 @@ load_start() {
 	LOAD_TAG=$1
 	: >"$dir/report-$1"
 	if [[ ${2:-api} == api ]]; then
-		load_run python3 "$ROOT/tests/e2e/apiload.py" "$WORLD_DIR/one/admin.kubeconfig" "$1" "$FAULT_SEED" "$dir/stop"
+		load_run "$PYTHON" "$ROOT/tests/e2e/apiload.py" "$WORLD_DIR/one/admin.kubeconfig" "$1" "$FAULT_SEED" "$dir/stop"
 		wait_for 30 test -e "$dir/stop.begun"
 	fi
 	if [[ ${2:-traffic} == traffic ]]; then
 		vip=$(kc one get service outside -o 'jsonpath={.spec.clusterIP}')
 		pod=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].metadata.uid}')
 		local targets=("http:$vip:80" "http:$ip:30080" "tcp:$vip:7" "udp:$vip:7" "udp:$ip:30007" "dns:10.96.0.10:$name:$vip" "name:10.96.0.10:$name:80")
-		load_run nsenter --net="/run/netns/$WORLD-one" python3 "$ROOT/tests/e2e/traffic.py" host "$dir/stop" "$dir/outages" webui- "${targets[@]}"
-		load_run nsenter --net="$WORLD_DIR/one/run/node/ns/$pod.net" python3 "$ROOT/tests/e2e/traffic.py" pod "$dir/stop" "$dir/outages" webui- "${targets[@]}"
-		load_run nsenter --net="/run/netns/$WORLD-out" python3 "$ROOT/tests/e2e/traffic.py" outside "$dir/stop" "$dir/outages" webui- \
+		load_run nsenter --net="/run/netns/$WORLD-one" "$PYTHON" "$ROOT/tests/e2e/traffic.py" host "$dir/stop" "$dir/outages" webui- "${targets[@]}"
+		load_run nsenter --net="$WORLD_DIR/one/run/node/ns/$pod.net" "$PYTHON" "$ROOT/tests/e2e/traffic.py" pod "$dir/stop" "$dir/outages" webui- "${targets[@]}"
+		load_run nsenter --net="/run/netns/$WORLD-out" "$PYTHON" "$ROOT/tests/e2e/traffic.py" outside "$dir/stop" "$dir/outages" webui- \
 			"http:$ip:30080" "tcp:$ip:30007" "udp:$ip:30007"
 	fi
 }
 
 load_run() {
 	local dir=$BATS_TEST_TMPDIR/load
-	if [[ $1 == python3 ]]; then set -- nsenter --net="/run/netns/$WORLD-one" "$@"; fi
+	if [[ $1 == "$PYTHON" ]]; then set -- nsenter --net="/run/netns/$WORLD-one" "$@"; fi
 	"$@" >>"$dir/report-$LOAD_TAG" 2>&1 3>&- 4>&- &
 	LOAD_PIDS+=($!)
 }
@@ -68,8 +68,8 @@ load_stop() {
 	return $bad
 }
 
-# tell_why: for a test that failed, what the node said.
-tell_why() { [[ -n ${BATS_TEST_COMPLETED:-} ]] || tail -n 60 "$WORLD_DIR/one/up.log" || true; }
+# tell_why: for a test that failed, what the node said in its last lives.
+tell_why() { [[ -n ${BATS_TEST_COMPLETED:-} ]] || cat "$WORLD_DIR/one.log.before" "$WORLD_DIR/one/up.log" 2>/dev/null | tail -n 80; }
 
 # load_report: what all rounds of a test sent and got, a line for each kind of request.
 load_report() {
@@ -81,7 +81,7 @@ load_report() {
 				gsub(/[,;]/, "", what); if (!((name, what) in n)) order[name] = order[name] "|" what; n[name, what] += $i }
 			if (!(name in seen)) { seen[name] = 1; names[++k] = name }
 		}
-		/ writes acknowledged, / { acked += $1; doubt += $4 }
+		/ writes acknowledged, / { acked += $1; doubt += $4; wrong += $8 }
 		/ events told, / { events += $2; breaks += $5 }
 		END {
 			for (i = 1; i <= k; i++) {
@@ -89,18 +89,29 @@ load_report() {
 				for (j = 2; j <= m; j++) line = line (j > 2 ? ", " : "") n[names[i], w[j]] " " w[j]
 				print "# load: " names[i] ": " line
 			}
-			if (acked) print "# load: " acked " writes acknowledged, " doubt " without an answer; " events " events told, watches interrupted " breaks " times"
+			if (acked) print "# load: " acked " writes acknowledged, " wrong + 0 " wrong, " doubt " without an answer; " events " events told, watches interrupted " breaks " times"
 		}' >&3
 }
+
+# round_over WHAT I [OF]: for a person who waits. Where OF is missing, of $rounds.
+round_over() {
+	echo "$1" >>"$WORLD_DIR/rounds"
+	[[ -z ${PROGRESS-} ]] || (($2 % 5 && $2 != ${3:-$rounds})) || echo "# round: $1 $2 of ${3:-$rounds}, $(wc -l <"$WORLD_DIR/kills") kills so far" >&3
+}
+
+# rounds_report NAME: how much was done.
+rounds_report() { echo "# $1: $(wc -l <"$WORLD_DIR/rounds") rounds, $(wc -l <"$WORLD_DIR/kills") kills" >&3; }
 
 a_moment() { sleep "0.$(printf %03d $((RANDOM % 500)))"; }
 
 now() { cut -d' ' -f1 /proc/uptime; }
 
 pid_of() { # pid_of NODE ROLE; prints nothing when it does not run
-	local p comm
+	local p comm parent
 	for p in $(processes_of "$1"); do
-		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm == "fairlead-$2" ]] && echo "$p" && return 0
+		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm == "fairlead-$2" ]] || continue
+		# Not what the role just forked and is about to become another program.
+		read -r _ _ _ parent _ <"/proc/$p/stat" 2>/dev/null && [[ $(cat "/proc/$parent/comm" 2>/dev/null) != "$comm" ]] && echo "$p" && return 0
 	done
 	return 0
 }
@@ -122,6 +133,7 @@ kill_role() { # kill_role NODE ROLE
 	[[ $2 != dns ]] || dns_down
 	kill -KILL "$pid"
 	killed=$pid
+	echo "$2" >>"$WORLD_DIR/kills"
 }
 
 back() { # another process than the one that was killed
@@ -133,7 +145,7 @@ back() { # another process than the one that was killed
 role_is_back() {
 	wait_for 15 back "$1" "$2"
 	case $2 in
-	api) wait_for 15 kc "$1" get --raw /readyz ;;
+	api) wait_for 15 on "$1" curl -skf https://127.0.0.1:6443/readyz ;;
 	dns) dns_up "$1" ;;
 	esac
 }
@@ -141,6 +153,7 @@ role_is_back() {
 # kill_all NODE: supervisor and roles at once, not the shims, which are the containers'.
 kill_all() {
 	local p comm
+	echo all >>"$WORLD_DIR/kills"
 	for p in $(processes_of "$1"); do
 		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm != fairlead-shim ]] && kill -KILL "$p"
 	done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left. And a wall clock that jumps.
-# Half of ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
+# ROUNDS (3) rounds; FAULT_SEED repeats the choices of an earlier run.
 
 load lib.bash
 load faults.bash
@@ -11,19 +11,21 @@ setup_file() {
 	host_facts >"$BATS_FILE_TMPDIR/host-before"
 	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
 	echo "# faults: FAULT_SEED=$FAULT_SEED" >&3
+	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
 	node_ns one 1
 	node_facts one >"$BATS_FILE_TMPDIR/node-before"
 }
 
 teardown_file() {
 	world_resume
+	rounds_report faults
 	world_end
 }
 
 setup() {
 	world_resume
 	[[ ! -e $WORLD_DIR/one ]] || "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one" # of a test that failed
-	rounds=$(((${ROUNDS:-5} + 1) / 2)) # each has several starts
+	rounds=${ROUNDS:-3} # each has several starts
 	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
 }
 
@@ -37,6 +39,7 @@ begin_and_kill() {
 	sleep "0.$(printf %03d "$ms")"
 	kill -KILL "$p" 2>/dev/null || true
 	wait "$p" || true
+	echo "$2" >>"$WORLD_DIR/kills"
 }
 
 half_up() { begin_and_kill 400 up --netns="/run/netns/$WORLD-one" --node-name=one "$@"; }
@@ -55,7 +58,7 @@ nothing_left() {
 	[[ -z $(processes_of one) ]]
 	diff "$BATS_FILE_TMPDIR/node-before" <(node_facts one)
 	[[ -z $(host_news) ]] || { host_news && false; }
-	[[ -z $(python3 "$ROOT/tests/e2e/consistent.py" cgroups "$WORLD_DIR/one") ]]
+	[[ -z $("$PYTHON" "$ROOT/tests/e2e/consistent.py" cgroups "$WORLD_DIR/one") ]]
 }
 
 @test "of two that start on one data directory at once one runs and the other says so" {
@@ -95,6 +98,7 @@ nothing_left() {
 		kc one rollout status deployment/webui --timeout=60s
 		agree one 20
 		if ((i % 2)); then node_stop one; else "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"; fi
+		round_over "up killed half way" "$i"
 	done
 	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
 	nothing_left
@@ -117,6 +121,7 @@ nothing_left() {
 		fi
 		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
 		nothing_left
+		round_over "down killed half way" "$i"
 	done
 }
 
@@ -138,6 +143,7 @@ nothing_left() {
 		"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
 		[[ ! -e $WORLD_DIR/one ]]
 		nothing_left
+		round_over "reset killed half way" "$i"
 	done
 }
 
@@ -156,6 +162,7 @@ nothing_left() {
 		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
 		wait "$up" || true
 		nothing_left
+		round_over "down against up" "$i"
 	done
 }
 
@@ -185,6 +192,7 @@ shifted_node_up() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/
 			shifted_node_up
 			agree one 20
 		fi
+		round_over "clock jump" "$i" 3
 	done
 	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
 	nothing_left

@@ -8,6 +8,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 FAIRLEAD=${FAIRLEAD:-$ROOT/build/fairlead}
 KUBECTL=${KUBECTL:-kubectl}
+export PYTHON=${PYTHON:-$(python3 -c 'import sys; print(sys.executable)')} # what a wrapper of that name finds takes longer each time
 
 world_begin() { # world_begin NAME
 	WORLD=fl-$1-$$
@@ -16,6 +17,7 @@ world_begin() { # world_begin NAME
 	WORLD_NET=10.77.$(($$ % 250 + 1))
 	WORLD_NODES=()
 	export WORLD WORLD_DIR WORLD_NET
+	[[ -z ${WORLDS_FILE-} ]] || echo "$WORLD $WORLD_DIR" >>"$WORLDS_FILE"
 	ip netns add "$WORLD-out"
 	ip -n "$WORLD-out" link set lo up
 	ip -n "$WORLD-out" link add br0 type bridge
@@ -44,7 +46,7 @@ world_resume() {
 
 on() { ip netns exec "$WORLD-$1" "${@:2}"; }      # on NODE COMMAND...
 # consistent NODE: API, kernel, DNS, processes and files say the same; prints the differences.
-consistent() { nsenter --net="/run/netns/$WORLD-$1" python3 "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/$1/admin.kubeconfig" 10.244.0.1 "$1"; }
+consistent() { nsenter --net="/run/netns/$WORLD-$1" "$PYTHON" "$ROOT/tests/e2e/consistent.py" "$WORLD_DIR/$1/admin.kubeconfig" 10.244.0.1 "$1"; }
 agree() { wait_for "$2" consistent "$1" || { consistent "$1" && false; }; } # agree NODE SECONDS: until they do, else the differences
 outside() { ip netns exec "$WORLD-out" "$@"; } # from a host beside the nodes
 
@@ -53,7 +55,8 @@ node_up() {
 	local node=$1 dir=$WORLD_DIR/$1
 	shift
 	mkdir -p -m 0700 "$dir"
-	rm -f "$dir/up.log" # the ready line of an earlier start must not be taken for this one's
+	# The ready line of an earlier start must not be taken for this one's.
+	[[ ! -e $dir/up.log ]] || { tail -n 2000 "$dir/up.log" >>"$WORLD_DIR/$node.log.before" && rm "$dir/up.log"; }
 	setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-$node" --data-dir="$dir" --node-name="$node" "$@" >"$dir/up.log" 2>&1 </dev/null 3>&- 4>&- &
 	echo $! >"$dir/up.pid"
 	if ! wait_for 20 grep -q '^fairlead: ready' "$dir/up.log"; then
@@ -96,6 +99,20 @@ world_end() {
 	ip netns del "$WORLD-out" 2>/dev/null
 	rm -rf "$WORLD_DIR"
 	return 0
+}
+
+# worlds_end FILE: ends the worlds that WORLDS_FILE names and that were not ended, of a run that was cut short.
+worlds_end() {
+	local dir name
+	while read -r WORLD WORLD_DIR; do
+		[[ -d $WORLD_DIR ]] || continue
+		WORLD_NODES=()
+		for dir in "$WORLD_DIR"/*/; do
+			name=$(basename "$dir")
+			[[ ! -e /run/netns/$WORLD-$name ]] || WORLD_NODES+=("$name")
+		done
+		world_end
+	done <"$1"
 }
 
 # What the machine has that this world's nodes could have left behind outside their namespaces, one fact a line. Other suites may be at work on the same

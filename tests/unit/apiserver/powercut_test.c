@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "../rounds.h"
 #include "../store/powercut_vfs.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -115,10 +116,11 @@ static void write_until_dark(struct api *f)
 
 static void power_cuts(enum powercut_loss loss, unsigned seed)
 {
+	const int rounds = test_rounds(ROUNDS);
 	struct api f;
 	memset(&t, 0, sizeof(t));
-	t.seed = seed;
-	powercut_reset(seed);
+	t.seed = test_seed(0) + seed;
+	powercut_reset(t.seed);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		t.slots[i].service = i % 2;
 		snprintf(t.slots[i].path, sizeof(t.slots[i].path), "/api/v1/namespaces/default/%s/o-%u",
@@ -128,7 +130,7 @@ static void power_cuts(enum powercut_loss loss, unsigned seed)
 					   .port_low = 30000,
 					   .port_high = 30000 + 3 * CLIENTS,
 					   .store = {.sqlite_vfs = POWERCUT_VFS, .log_events = 100}});
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		write_until_dark(&f);
 		api_stop(&f);
 		powercut_restore(loss);
@@ -137,8 +139,8 @@ static void power_cuts(enum powercut_loss loss, unsigned seed)
 			check_slot(&f, &t.slots[i]);
 		check_addresses(&f);
 	}
-	assert_true(t.acked > 10 * ROUNDS);
-	print_message("%d power cuts: %d acknowledged writes, %d unacknowledged ones kept\n", ROUNDS, (int)t.acked,
+	assert_true(t.acked > 10 * (size_t)rounds);
+	print_message("%d power cuts: %d acknowledged writes, %d unacknowledged ones kept\n", rounds, (int)t.acked,
 		      (int)t.doubtful);
 	api_end(&f);
 	powercut_reset(0);

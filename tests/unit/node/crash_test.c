@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../rounds.h"
 #include "pods_harness.h"
 
 #define PODS 3
@@ -93,14 +94,14 @@ static void expect_no_double_start(struct harness *h)
 static void killed_while_pods_start_and_stop(void **state)
 {
 	struct harness *h = harness_new("crash");
-	const char *rounds = getenv("ROUNDS"), *given = getenv("SEED");
-	unsigned seed = given ? (unsigned)atoi(given) : (unsigned)time(NULL) ^ (unsigned)getpid();
+	const int rounds = test_rounds(4);
+	unsigned seed = test_seed((unsigned)time(NULL) ^ (unsigned)getpid());
 	size_t none = 0;
 
 	print_message("SEED=%u\n", seed);
 	srand(seed);
 	harness_node_stop(h);
-	for (int round = 0; round < (rounds ? atoi(rounds) : 4); round++) {
+	for (int round = 0; round < rounds; round++) {
 		AUTO_FREE char *running = NULL, *again = NULL;
 
 		free(run_shell("rm -rf %s/trace", h->dir));

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 of a writing process at random moments: every write that it acknowledged over a pipe is in the store and in
-// its history afterwards.
+// its history afterwards. ROUNDS (12) rounds; SEED repeats a run.
 #include <errno.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../rounds.h"
 #include "support.h"
 
 #define KEYS    40
 #define WRITERS 16
-#define ROUNDS  12
+#define ROUNDS  12 // or as many as the environment says
 
 struct ack { // what the child says: small enough for an atomic write to a pipe
 	uint64_t rv;
@@ -125,10 +126,11 @@ static void test_kill(void **state)
 {
 	struct bed b;
 	uint64_t from = 0, total = 0;
-	unsigned seed = (unsigned)getpid();
+	const int rounds = test_rounds(ROUNDS);
+	unsigned seed = test_seed((unsigned)getpid());
 	bed_init(&b);
 	print_message("seed %u\n", seed);
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		int fds[2], status;
 		assert_int_equal(pipe(fds), 0);
 		unsigned child_seed = (unsigned)rand_r(&seed);
@@ -157,7 +159,7 @@ static void test_kill(void **state)
 		fl_vec_deinit(&acks);
 	}
 	assert_true(total > 1000);
-	print_message("%d rounds, %d acknowledged writes\n", ROUNDS, (int)total);
+	print_message("%d rounds, %d acknowledged writes\n", rounds, (int)total);
 	bed_deinit(&b);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "../rounds.h"
 #include "base/log.h"
 #include "powercut_vfs.h"
 #include "support.h"
@@ -159,8 +160,9 @@ static void finish(void)
 static void power_cuts(enum powercut_loss loss, unsigned seed)
 {
 	uint64_t lost_sectors = 0, acked_in_all = 0, unacked_kept = 0;
-	setup_round_robin(seed);
-	for (int round = 0; round < ROUNDS; round++) {
+	const int rounds = test_rounds(ROUNDS);
+	setup_round_robin(test_seed(0) + seed);
+	for (int round = 0; round < rounds; round++) {
 		uint64_t before = t.acked;
 		// Short ones hit the creation and opening, long ones checkpoints and compaction.
 		write_until_dark(1 + (long)((unsigned)rand_r(&t.seed) % (round % 3 ? 2000 : 60)));
@@ -176,10 +178,10 @@ static void power_cuts(enum powercut_loss loss, unsigned seed)
 	}
 	finish();
 	// The rounds were what they claim to be.
-	assert_true(acked_in_all > 10 * ROUNDS);
-	assert_true(lost_sectors > ROUNDS);
+	assert_true(acked_in_all > 10 * (uint64_t)rounds);
+	assert_true(lost_sectors > (uint64_t)rounds);
 	print_message(
-	    "%d power cuts: %d acknowledged writes, %d unsynced sectors lost, %d unacknowledged writes kept\n", ROUNDS,
+	    "%d power cuts: %d acknowledged writes, %d unsynced sectors lost, %d unacknowledged writes kept\n", rounds,
 	    (int)acked_in_all, (int)lost_sectors, (int)unacked_kept);
 }
 
