@@ -250,9 +250,11 @@ def write_definitions(recording):
     schemas, proto = load(recording)
     roots = list(ALWAYS)
     for path in glob.glob(os.path.join(ROOT, "*.json")):
+        if os.path.basename(path) == "descriptions.json":
+            continue
         with open(path, encoding="utf-8") as f:
             definition = json.load(f)["schema"]["$ref"][len(REF):]
-        roots += [definition, definition + "List"]
+        roots += [definition] + [definition + "List"] * (definition + "List" in schemas)  # a review has no list
         if definition not in schemas:
             sys.exit(f"{path}: the recording does not have {definition}")
     missing, files = [], {}

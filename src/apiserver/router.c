@@ -7,6 +7,7 @@
 #include "apiserver/read.h"
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
+#include "apiserver/review.h"
 #include "apiserver/subresource.h"
 #include "apiserver/write.h"
 #include "base/mem.h"
@@ -94,7 +95,10 @@ static void handle_resource(struct fl_request *r)
 		if (!has_verb(r->kind->verbs, r->verb) || needs_namespace(r))
 			break;
 		if (status ? verbs[i].on_status : r->name ? verbs[i].on_object : verbs[i].on_collection) {
-			verbs[i].handle(r);
+			if (r->kind->is_virtual)
+				fl_review_create(r);
+			else
+				verbs[i].handle(r);
 			return;
 		}
 		break;

@@ -70,7 +70,8 @@ struct fl_request {
 	enum fl_form form;
 	const char *form_version; // of the Table or PartialObjectMetadata: v1, v1beta1
 	size_t warned;            // bytes of Warning headers
-	const char *user;
+	const char *user, *uid;   // uid NULL: unknown
+	const char *credential;   // what proved the user, or NULL
 	const char *const *groups;
 	unsigned n_groups;
 };

@@ -164,11 +164,26 @@ static bool append_text(struct fl_buf *b, const X509_NAME_ENTRY *e)
 	return ok;
 }
 
+// Appends what names the certificate in audit trails, and a NUL. False: it could not be hashed.
+static bool append_credential(struct fl_buf *b, const X509 *cert)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	unsigned n;
+	if (!X509_digest(cert, EVP_sha256(), hash, &n))
+		return false;
+	fl_buf_puts(b, "X509SHA256=");
+	for (unsigned i = 0; i < n; i++)
+		fl_buf_printf(b, "%02x", hash[i]);
+	fl_buf_putc(b, '\0');
+	return true;
+}
+
 // One block: the struct, the group pointers, the texts.
-static struct fl_tls_identity *build_identity(const struct fl_buf *user, const struct fl_buf *groups, unsigned n_groups)
+static struct fl_tls_identity *build_identity(const struct fl_buf *user, const struct fl_buf *groups, unsigned n_groups,
+					      const struct fl_buf *credential)
 {
 	size_t head = sizeof(struct fl_tls_identity) + n_groups * sizeof(char *);
-	struct fl_tls_identity *id = fl_calloc(1, head + user->len + groups->len);
+	struct fl_tls_identity *id = fl_calloc(1, head + user->len + groups->len + credential->len);
 	const char **list = (const char **)(id + 1);
 	char *text = (char *)id + head;
 	memcpy(text, user->data, user->len);
@@ -178,6 +193,8 @@ static struct fl_tls_identity *build_identity(const struct fl_buf *user, const s
 		memcpy(text, groups->data, groups->len);
 	for (unsigned i = 0; i < n_groups; i++, text += strlen(text) + 1)
 		list[i] = text;
+	memcpy(text, credential->data, credential->len);
+	id->credential = text;
 	id->groups = list;
 	id->n_groups = n_groups;
 	return id;
@@ -216,7 +233,10 @@ int fl_tls_identity_get(SSL *ssl, struct fl_tls_identity **ret, struct fl_err *e
 	}
 	if (!user.len)
 		fl_buf_putc(&user, '\0');
-	*ret = build_identity(&user, &groups, n_groups);
+	AUTO(fl_buf_deinit) struct fl_buf credential = {0};
+	if (!append_credential(&credential, cert))
+		return fl_err_set(err, -EACCES, "client certificate: it has no SHA-256 digest");
+	*ret = build_identity(&user, &groups, n_groups, &credential);
 	return 0;
 }
 

@@ -15,6 +15,7 @@ struct fl_tls_identity {
 	const char *user; // NULL: no certificate was shown
 	const char *const *groups;
 	unsigned n_groups;
+	const char *credential; // "X509SHA256=" and the SHA-256 of the certificate (DER) in hexadecimal
 };
 
 // Server side: TLS 1.2+, ALPN h2 and http/1.1. `client_ca_pem` NULL: no client certificate is asked for; otherwise one

@@ -15,18 +15,25 @@
 	X(events, "events.json")                                                                                       \
 	X(events_events, "events.events.k8s.io.json")                                                                  \
 	X(leases, "leases.coordination.k8s.io.json")                                                                   \
+	X(localsubjectaccessreviews, "localsubjectaccessreviews.authorization.k8s.io.json")                            \
 	X(namespaces, "namespaces.json")                                                                               \
 	X(nodes, "nodes.json")                                                                                         \
 	X(pods, "pods.json")                                                                                           \
 	X(replicasets, "replicasets.apps.json")                                                                        \
 	X(replicationcontrollers, "replicationcontrollers.json")                                                       \
 	X(secrets, "secrets.json")                                                                                     \
+	X(selfsubjectaccessreviews, "selfsubjectaccessreviews.authorization.k8s.io.json")                              \
+	X(selfsubjectreviews, "selfsubjectreviews.authentication.k8s.io.json")                                         \
+	X(selfsubjectrulesreviews, "selfsubjectrulesreviews.authorization.k8s.io.json")                                \
 	X(serviceaccounts, "serviceaccounts.json")                                                                     \
-	X(services, "services.json")
+	X(services, "services.json")                                                                                   \
+	X(subjectaccessreviews, "subjectaccessreviews.authorization.k8s.io.json")
 
 #define DEFINITIONS(X)                                                                                                 \
 	X(d_apiextensions, "definitions/apiextensions-apiserver.json")                                                 \
 	X(d_apps, "definitions/apps.json")                                                                             \
+	X(d_authentication, "definitions/authentication.json")                                                         \
+	X(d_authorization, "definitions/authorization.json")                                                           \
 	X(d_autoscaling, "definitions/autoscaling.json")                                                               \
 	X(d_coordination, "definitions/coordination.json")                                                             \
 	X(d_core, "definitions/core.json")                                                                             \

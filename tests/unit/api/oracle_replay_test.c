@@ -330,7 +330,7 @@ static bool replay(struct world *w, const struct fl_json *x)
 	struct fl_json *body = fl_json_get(request, "body"), *old = NULL;
 	struct target t = parse_path(w, fl_json_str_or(request, "path", ""));
 
-	if (!t.kind || is_elsewhere(name) || !body || body->type < FL_JSON_ARRAY)
+	if (!t.kind || t.kind->is_virtual || is_elsewhere(name) || !body || body->type < FL_JSON_ARRAY)
 		return false;
 	if ((status != 200 && status != 201 && status != 422 && status != 400 && status != 409) ||
 	    strstr(fl_json_str_or(fl_json_get(x, "body"), "message", ""), "strict decoding"))

@@ -356,7 +356,7 @@ static struct answer *send_one(struct api *f, struct fl_http_client *c, const ch
 	AUTO_FREE char *url = fl_asprintf("%s%s", f->url, path);
 	AUTO_FREE char *t = fl_asprintf("Content-Type: %s", type ? type : "application/json");
 	AUTO_FREE char *ac = fl_asprintf("Accept: %s", accept ? accept : "application/json");
-	const char *const headers[] = {ac, t, NULL};
+	const char *const headers[] = {ac, t, f->headers[0], f->headers[0] ? f->headers[1] : NULL, NULL};
 	struct fl_http_call_opts o = {.method = method,
 				      .url = url,
 				      .headers = headers,

@@ -39,7 +39,8 @@ struct api {
 	// that share its connection.
 	struct fl_http_client *admin, *nobody, *second;
 	struct fl_store_opts store;
-	bool held; // on the held engine
+	const char *headers[2]; // sent with every request from now on ("Impersonate-User: x"), or NULL
+	bool held;              // on the held engine
 	bool serving;
 	struct fl_http_server *node; // api_start_node
 	bool node_serving;
