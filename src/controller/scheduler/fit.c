@@ -33,7 +33,7 @@ static const char *untolerated(struct fl_arena *a, const char *key, const char *
 	return fl_arena_printf(a, "node(s) had untolerated taint {%s: %s}", key, value);
 }
 
-static const char *refuse_taints(struct fl_arena *a, const struct fl_json *pod, const struct fl_json *node)
+const char *fl_fit_taint(struct fl_arena *a, const struct fl_json *pod, const struct fl_json *node)
 {
 	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {
 		const char *effect = fl_json_str_or(t, "effect", ""), *key = fl_json_str_or(t, "key", ""),
@@ -97,7 +97,7 @@ static bool matches_term(const struct fl_json *term, const struct fl_json *node)
 	return true;
 }
 
-static bool matches_selectors(const struct fl_json *pod, const struct fl_json *node)
+bool fl_fit_selects(const struct fl_json *pod, const struct fl_json *node)
 {
 	const struct fl_json *spec = fl_json_get(pod, "spec"),
 			     *required = fl_json_path(spec, "affinity", "nodeAffinity",
@@ -142,16 +142,40 @@ void fl_fit_refusals(struct fl_arena *a, const struct fl_json *pod, const struct
 		     const struct fl_json *node, const struct fl_room *taken, bool ports_free, fl_refusals *ret)
 {
 	static const char cordon[] = "node.kubernetes.io/unschedulable";
-	const char *taint = refuse_taints(a, pod, node);
+	const char *taint = fl_fit_taint(a, pod, node);
 	if (fl_json_bool(fl_json_get(node, "spec"), "unschedulable", false) &&
 	    !fl_fit_tolerates(pod, cordon, "", "NoSchedule"))
 		fl_vec_push(ret, "node(s) were unschedulable");
 	else if (taint)
 		fl_vec_push(ret, taint);
-	else if (!matches_selectors(pod, node))
+	else if (!fl_fit_selects(pod, node))
 		fl_vec_push(ret, "node(s) didn't match Pod's node affinity/selector");
 	else if (!ports_free)
 		fl_vec_push(ret, "node(s) didn't have free ports for the requested pod ports");
 	else
 		refuse_resources(a, demand, node, taken, ret);
+}
+
+int64_t fl_fit_unwanted_taints(const struct fl_json *pod, const struct fl_json *node)
+{
+	int64_t n = 0;
+	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL))
+		n += fl_streq(fl_json_str(t, "effect"), "PreferNoSchedule") &&
+		     !fl_fit_tolerates(pod, fl_json_str_or(t, "key", ""), fl_json_str_or(t, "value", ""),
+				       "PreferNoSchedule");
+	return n;
+}
+
+int64_t fl_fit_preference(const struct fl_json *pod, const struct fl_json *node)
+{
+	int64_t sum = 0;
+	fl_json_each (p, fl_json_path(pod, "spec", "affinity", "nodeAffinity",
+				      "preferredDuringSchedulingIgnoredDuringExecution", NULL)) {
+		const struct fl_json *term = fl_json_get(p, "preference");
+		bool empty = !fl_json_count(fl_json_get(term, "matchExpressions")) &&
+			     !fl_json_count(fl_json_get(term, "matchFields"));
+		if (empty || matches_term(term, node))
+			sum += fl_json_int(p, "weight", 0);
+	}
+	return sum;
 }

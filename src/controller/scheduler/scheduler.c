@@ -10,6 +10,7 @@
 #include "controller/meta.h"
 #include "controller/pod.h"
 #include "controller/scheduler/fit.h"
+#include "controller/scheduler/near.h"
 #include "controller/scheduler/ports.h"
 #include "controller/writes.h"
 
@@ -20,10 +21,12 @@ struct fl_scheduler {
 	struct fl_hub *hub;
 	struct fl_workqueue *queue;
 	struct fl_recorder *recorder;
-	struct fl_map load;    // node -> struct fl_room *: of its pods that have not ended, assumed ones included
-	struct fl_map assumed; // pod uid -> struct assumed *
-	struct fl_map waiting; // key of a pod that fits nowhere -> itself
-	struct fl_ports ports; // of pods that have a node or will have
+	struct fl_map load;      // node -> struct fl_room *: of its pods that have not ended, assumed ones included
+	struct fl_map assumed;   // pod uid -> struct assumed *
+	struct fl_map waiting;   // key of a pod that fits nowhere -> itself
+	struct fl_map looking;   // those of them to which other pods matter -> itself
+	struct fl_map repelling; // uid of a pod with required anti-affinity that has, or had, a node -> its key
+	struct fl_ports ports;   // of pods that have a node or will have
 };
 
 struct assumed {
@@ -99,6 +102,21 @@ static void wake_waiting(struct fl_scheduler *s)
 		fl_workqueue_add(s->queue, it.key);
 }
 
+static void wake_looking(struct fl_scheduler *s)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->looking, &it);)
+		fl_workqueue_add(s->queue, it.key);
+}
+
+static void note_repelling(struct fl_scheduler *s, const struct fl_object *o, const struct fl_json *pod)
+{
+	char key[FL_KEY_LEN];
+	if (pod && fl_near_repels(pod))
+		free(fl_map_set(&s->repelling, o->uid, fl_strdup(fl_key_of(key, o))));
+	else
+		free(fl_map_del(&s->repelling, o->uid));
+}
+
 static void release_ports(struct fl_scheduler *s, const char *uid)
 {
 	if (fl_ports_release(&s->ports, uid))
@@ -132,6 +150,13 @@ static bool same_spec(struct fl_scheduler *s, const struct fl_object *x, const s
 	       fl_json_equal(fl_json_get(fl_hub_tree(s->hub, x), "spec"), fl_json_get(fl_hub_tree(s->hub, y), "spec"));
 }
 
+static bool same_labels(struct fl_scheduler *s, const struct fl_object *x, const struct fl_object *y)
+{
+	const struct fl_json *lx = fl_json_path(fl_hub_tree(s->hub, x), "metadata", "labels", NULL),
+			     *ly = fl_json_path(fl_hub_tree(s->hub, y), "metadata", "labels", NULL);
+	return lx && ly ? fl_json_equal(lx, ly) : lx == ly;
+}
+
 static bool is_pending(const struct fl_json *pod)
 {
 	const struct fl_json *spec = fl_json_get(pod, "spec");
@@ -157,6 +182,10 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	}
 	forget_assumed(s, o->uid);
 	fl_map_del(&s->waiting, key);
+	fl_map_del(&s->looking, key);
+	note_repelling(s, o, is[0] ? fl_hub_tree(s->hub, now) : NULL);
+	if (is[0] && s->looking.n && (strcmp(was, is) != 0 || !same_labels(s, old, now)))
+		wake_looking(s); // one that they look for, perhaps
 	if (!is[0]) {
 		fl_ports_release(&s->ports, o->uid);
 		if (was[0])
@@ -186,30 +215,124 @@ static void on_node(void *arg, const struct fl_object *old, const struct fl_obje
 	wake_waiting(s);
 }
 
+struct candidate {
+	const char *name;
+	const struct fl_json *tree;
+	size_t load;
+	int64_t taints, preference, liking, crowd; // see fit.h, near.h
+	bool fits;
+};
+
 struct choice {
 	struct fl_scheduler *s;
 	struct fl_arena *a;
 	const struct fl_json *pod;
 	struct fl_demand demand;
-	const char *best;
-	size_t best_load, n_nodes;
+	struct fl_near *near; // NULL: no other pod matters
+	FL_VEC(struct candidate) nodes;
 	fl_refusals refusals; // of all nodes
 };
 
-static bool consider(void *arg, const struct fl_object *o)
+static bool add_candidate(void *arg, const struct fl_object *o)
 {
 	struct choice *c = arg;
-	const struct fl_room *taken = load_of(c->s, o->name);
-	size_t refused = c->refusals.n, load = taken->pods;
-	c->n_nodes++;
-	fl_fit_refusals(c->a, c->pod, &c->demand, fl_object_tree(o, c->a), taken,
-			fl_ports_free_on(&c->s->ports, o->name, c->pod), &c->refusals);
-	if (c->refusals.n == refused &&
-	    (!c->best || load < c->best_load || (load == c->best_load && strcmp(o->name, c->best) < 0))) {
-		c->best = fl_arena_strdup(c->a, o->name);
-		c->best_load = load;
-	}
+	struct candidate n = {.name = fl_arena_strdup(c->a, o->name),
+			      .tree = fl_object_tree(o, c->a),
+			      .load = load_of(c->s, o->name)->pods};
+	fl_vec_push(&c->nodes, n);
 	return true;
+}
+
+static const struct fl_json *ns_labels(void *arg, const char *ns)
+{
+	struct choice *c = arg;
+	const struct fl_object *o = fl_hub_find(c->s->hub, FL_HUB_NAMESPACES, "", ns);
+	return o ? fl_json_path(fl_object_tree(o, c->a), "metadata", "labels", NULL) : NULL;
+}
+
+static bool tell_pod(void *arg, const struct fl_object *o)
+{
+	struct choice *c = arg;
+	const struct fl_json *tree = fl_object_tree(o, c->a);
+	struct fl_podview p = fl_podview_read(tree);
+	const struct assumed *as = fl_map_get(&c->s->assumed, o->uid);
+	const char *node = p.node[0] ? p.node : as ? as->node : "";
+	for (size_t i = 0; node[0] && !p.finished && i < c->nodes.n; i++)
+		if (!strcmp(c->nodes.v[i].name, node))
+			fl_near_pod(c->near, tree, c->nodes.v[i].tree);
+	return true;
+}
+
+static void look_around(struct choice *c)
+{
+	bool depends = fl_near_depends(c->pod);
+	if (!depends && !c->s->repelling.n)
+		return;
+	c->near = fl_near_new(c->a, c->pod, ns_labels, c);
+	for (size_t i = 0; i < c->nodes.n; i++)
+		fl_near_node(c->near, c->nodes.v[i].tree);
+	if (depends)
+		fl_informer_each(fl_hub_informer(c->s->hub, FL_HUB_PODS), NULL, tell_pod, c);
+	for (struct fl_map_iter it = {0}; !depends && fl_map_next(&c->s->repelling, &it);) {
+		char ns[FL_KEY_LEN];
+		const char *name;
+		fl_key_split(it.value, ns, &name);
+		const struct fl_object *o = fl_hub_find(c->s->hub, FL_HUB_PODS, ns, name);
+		if (o)
+			tell_pod(c, o);
+	}
+}
+
+static void consider(struct choice *c, struct candidate *n)
+{
+	size_t refused = c->refusals.n;
+	fl_fit_refusals(c->a, c->pod, &c->demand, n->tree, load_of(c->s, n->name),
+			fl_ports_free_on(&c->s->ports, n->name, c->pod), &c->refusals);
+	const char *why = c->near && c->refusals.n == refused ? fl_near_refusal(c->near, n->tree) : NULL;
+	if (why)
+		fl_vec_push(&c->refusals, why);
+	n->fits = c->refusals.n == refused;
+	if (!n->fits)
+		return;
+	n->taints = fl_fit_unwanted_taints(c->pod, n->tree);
+	n->preference = fl_fit_preference(c->pod, n->tree);
+	n->liking = c->near ? fl_near_liking(c->near, n->tree) : 0;
+	n->crowd = c->near ? fl_near_crowd(c->near, n->tree) : 0;
+}
+
+// What users ask for comes before an even load, in the order of the weights that Kubernetes gives these rules.
+static bool is_better(const struct candidate *x, const struct candidate *y)
+{
+	if (x->taints != y->taints)
+		return x->taints < y->taints;
+	if (x->preference != y->preference)
+		return x->preference > y->preference;
+	if (x->liking != y->liking)
+		return x->liking > y->liking;
+	if (x->crowd != y->crowd)
+		return x->crowd < y->crowd;
+	return x->load != y->load ? x->load < y->load : strcmp(x->name, y->name) < 0;
+}
+
+static const char *choose(struct choice *c)
+{
+	const struct candidate *best = NULL;
+	fl_informer_each(fl_hub_informer(c->s->hub, FL_HUB_NODES), NULL, add_candidate, c);
+	look_around(c);
+	for (size_t i = 0; i < c->nodes.n; i++) {
+		consider(c, &c->nodes.v[i]);
+		if (c->nodes.v[i].fits && (!best || is_better(&c->nodes.v[i], best)))
+			best = &c->nodes.v[i];
+	}
+	return best ? best->name : NULL;
+}
+
+static void choice_deinit(struct choice *c)
+{
+	fl_near_free(&c->near);
+	fl_vec_deinit(&c->nodes);
+	fl_vec_deinit(&c->refusals);
+	fl_demand_deinit(&c->demand);
 }
 
 static int by_text(const void *x, const void *y)
@@ -221,9 +344,9 @@ static int by_text(const void *x, const void *y)
 static const char *explain(struct choice *c)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
-	if (!c->n_nodes)
+	if (!c->nodes.n)
 		return "no nodes available to schedule pods";
-	fl_buf_printf(&b, "0/%zu nodes are available:", c->n_nodes);
+	fl_buf_printf(&b, "0/%zu nodes are available:", c->nodes.n);
 	qsort(c->refusals.v, c->refusals.n, sizeof(*c->refusals.v), by_text);
 	for (size_t i = 0, n; i < c->refusals.n; i += n) {
 		for (n = 1; i + n < c->refusals.n && !strcmp(c->refusals.v[i], c->refusals.v[i + n]);)
@@ -270,6 +393,9 @@ static void assign(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 	fl_json_set_str(a, target, "kind", "Node");
 	fl_json_set_str(a, target, "name", node);
 	assume(s, pod->uid, tree, node);
+	if (fl_near_repels(tree))
+		note_repelling(s, pod, tree);
+	wake_looking(s);
 	fl_ports_hold(&s->ports, pod->uid, node, tree);
 	fl_writes_post(w, &fl_gvr_pods, pod->ns, pod->name, "binding", o, on_bound, b);
 }
@@ -280,6 +406,8 @@ static void refuse(struct fl_scheduler *s, struct fl_arena *a, struct fl_writes 
 	char time[FL_TIME_STRLEN];
 	const struct fl_json *had = fl_meta_condition(fl_json_get(tree, "status"), "PodScheduled");
 	fl_map_set(&s->waiting, key, s);
+	if (fl_near_depends(tree))
+		fl_map_set(&s->looking, key, s);
 	fl_writes_again(w, RETRY_MS);
 	fl_recorder_event(s->recorder, pod, "Warning", "FailedScheduling", "%s", why);
 	if (fl_streq(fl_json_str(had, "message"), why))
@@ -306,16 +434,15 @@ static void schedule(void *arg, const char *key)
 	const struct fl_object *pod = fl_hub_find(s->hub, FL_HUB_PODS, ns, name);
 	struct fl_json *tree = pod ? fl_object_tree(pod, &a) : NULL;
 	if (tree && is_pending(tree) && !fl_map_get(&s->assumed, pod->uid)) {
-		struct choice c = {.s = s, .a = &a, .pod = tree};
+		AUTO(choice_deinit) struct choice c = {.s = s, .a = &a, .pod = tree};
 		fl_demand_read(&a, tree, &c.demand);
-		fl_informer_each(fl_hub_informer(s->hub, FL_HUB_NODES), NULL, consider, &c);
+		const char *node = choose(&c);
 		fl_map_del(&s->waiting, key);
-		if (c.best)
-			assign(s, &a, w, pod, tree, c.best);
+		fl_map_del(&s->looking, key);
+		if (node)
+			assign(s, &a, w, pod, tree, node);
 		else
 			refuse(s, &a, w, key, pod, tree, explain(&c));
-		fl_vec_deinit(&c.refusals);
-		fl_demand_deinit(&c.demand);
 	}
 	fl_writes_end(w);
 }
@@ -342,6 +469,10 @@ void fl_scheduler_free(struct fl_scheduler **sp)
 	for (struct fl_map_iter it = {0}; fl_map_next(&s->load, &it);)
 		free_room(it.value);
 	fl_map_deinit(&s->assumed);
+	for (struct fl_map_iter it = {0}; fl_map_next(&s->repelling, &it);)
+		free(it.value);
+	fl_map_deinit(&s->repelling);
+	fl_map_deinit(&s->looking);
 	fl_map_deinit(&s->waiting);
 	fl_map_deinit(&s->load);
 	fl_ports_deinit(&s->ports);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Controller: gives each pod without a node the node with the fewest pods among those it may run on.
+// Controller: gives each pod without a node one of those it may run on: the one that it prefers, else the one with the
+// fewest pods.
 #pragma once
 
 #include "controller/hub.h"
