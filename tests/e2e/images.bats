@@ -140,6 +140,18 @@ in_pod() { cat "/proc/$(process_of "$1")/root/$2"; } # in_pod POD FILE
 	[[ $(in_pod pulled-1 etc/version) == one ]] # the old pods run what they ran
 }
 
+@test "layers may be compressed with zstd; the image keeps the digest that the registry has" {
+	local digest
+	make_image packed text=packed
+	push packed 5000/test/packed:1 --dest-compress-format zstd
+	digest=$(on one skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://127.0.0.1:5000/test/packed:1)
+	on one skopeo inspect --raw --tls-verify=false docker://127.0.0.1:5000/test/packed:1 | grep -q tar+zstd
+	pod packed 127.0.0.1:5000/test/packed:1
+	running packed
+	[[ $(in_pod packed etc/version) == packed ]]
+	is packed '.status.containerStatuses[0].imageID' "127.0.0.1:5000/test/packed@$digest"
+}
+
 @test "what cannot be had is told as kubelet tells it, and others run on" {
 	pod missing 127.0.0.1:5000/test/none:1
 	pod nowhere 127.0.0.1:1/test/none:1

@@ -243,6 +243,8 @@ void fl_image_fetch_next_source(struct fl_image_fetch *f)
 	}
 	argv[n++] = "copy";
 	argv[n++] = "--quiet";
+	argv[n++] = "--dest-compress-format"; // umoci 0.4 knows no zstd; layers that are gzip stay as they are
+	argv[n++] = "gzip";
 	if (f->o.ref)
 		n += registry_args(f, "--src-tls-verify=false", argv + n);
 	argv[n++] = f->sources.v[f->source].from;

@@ -85,6 +85,24 @@ static void docker_save(void **state)
 	expect_only(f, 1, true); // the same image under two names
 }
 
+static void zstd_layers(void **state)
+{
+	struct image_fixture *f = *state;
+	AUTO_FREE char *layout = make_image(f, "l", "text=zstd"), *packed = fl_asprintf("%s/packed", f->work);
+	struct stat st;
+
+	assert_int_equal(
+	    run("skopeo copy -q --insecure-policy --dest-compress-format zstd oci:%s oci:%s:1", layout, packed), 0);
+	assert_int_equal(run("grep -q image.layer.v1.tar+zstd %s/blobs/sha256/*", packed), 0);
+	import_ok(f, packed, "packed");
+	AUTO_FREE char *version = text_in_image(f, "etc/version"), *kept = in_image(f, "srv/kept");
+	assert_string_equal(version, "zstd\n");
+	assert_int_equal(lstat(kept, &st), 0);
+	assert_int_equal(st.st_uid, 1000);
+	import_ok(f, layout, "plain"); // the same image, which its configuration names
+	expect_only(f, 1, true);
+}
+
 // Each way in which a file can be broken: told, and nothing is left of it.
 static void broken(void **state)
 {
@@ -229,6 +247,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(layers_become_one_tree, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(names, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(docker_save, image_setup, image_teardown),
+	    cmocka_unit_test_setup_teardown(zstd_layers, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(broken, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(what_is_no_image, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(nothing_leaves_the_tree, image_setup, image_teardown),
