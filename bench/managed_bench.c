@@ -31,7 +31,7 @@ static void write_once(const struct fl_kind *k, struct fl_arena *a, const char *
 	struct fl_causes causes = {.arena = a};
 	long rv_at;
 
-	if (!obj || fl_schema_decode(fl_kind_schema(k), k->kind, a, obj, NULL) < 0)
+	if (!obj || fl_schema_decode(fl_kind_schema(k), a, obj, NULL) < 0)
 		return;
 	fl_schema_prune(fl_kind_schema(k), obj, NULL, NULL);
 	if (w) {

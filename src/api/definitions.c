@@ -280,6 +280,7 @@ static void compile_object(struct fl_registry *r, struct fl_schema *s, const str
 	qsort(props, n, sizeof(*props), by_prop_name);
 	s->props = props;
 	s->n_props = n;
+	fl_schema_index_props(s, &r->arena);
 }
 
 static void compile_into(struct fl_registry *r, struct fl_schema *s, const struct fl_json *node)

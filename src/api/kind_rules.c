@@ -149,7 +149,7 @@ void fl_kind_validate(const struct fl_kind *k, struct fl_causes *c, const struct
 	// Constraints of the document that no rule above has put into its own words. status is written by our own
 	// components and by nodes; Kubernetes checks next to nothing of it, and neither do we.
 	fl_json_each (m, obj) {
-		const struct fl_schema_prop *p = fl_schema_prop(schema, m->key);
+		const struct fl_schema_prop *p = fl_schema_prop_n(schema, m->key, m->key_len);
 
 		if (p && !fl_streq(m->key, "status") && !fl_streq(m->key, "metadata"))
 			fl_schema_validate(p->schema, m, m->key, &constraints);

@@ -45,8 +45,8 @@ static char *put_string(char *at, const char *s, const char **ret)
 struct fl_object *fl_object_new(const char *resource, const char *ns, const char *name, const char *uid,
 				const char *json, size_t len, long rv_at, uint64_t rv)
 {
-	char digits[24];
-	size_t n_digits = rv_at >= 0 ? (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, rv) : 0;
+	char digits[FL_U64_STRLEN];
+	size_t n_digits = rv_at >= 0 ? fl_format_u64(digits, rv) : 0;
 	size_t head = rv_at >= 0 ? (size_t)rv_at : len;
 	size_t extra = strlen(ns) + strlen(name) + strlen(uid) + 3;
 	struct fl_object *o = fl_malloc(sizeof(*o) + len + n_digits + 1 + extra);

@@ -10,7 +10,73 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-const struct fl_schema_prop *fl_schema_prop(const struct fl_schema *s, const char *name)
+// --- properties by name ---
+// Every member of every body is looked up several times, so names have a perfect hash over length and three letters,
+// found by trying factors. Objects with names that differ nowhere else are searched.
+
+#define MAX_FACTORS 400
+
+static uint32_t slot_of(const char *name, size_t len, uint32_t factor, unsigned shift)
+{
+	const unsigned char *p = (const unsigned char *)name;
+	uint32_t x = (uint32_t)len | (uint32_t)p[0] << 8 | (uint32_t)p[len / 2] << 16 | (uint32_t)p[len - 1] << 24;
+
+	return (x * factor) >> shift;
+}
+
+static bool fill_slots(uint8_t *slots, size_t n_slots, const struct fl_schema *s)
+{
+	memset(slots, 0, n_slots);
+	for (unsigned i = 0; i < s->n_props; i++) {
+		const char *name = s->props[i].name;
+		uint8_t *slot = &slots[slot_of(name, strlen(name), s->slot_factor, s->slot_shift)];
+
+		if (*slot)
+			return false;
+		*slot = (uint8_t)(i + 1);
+	}
+	return true;
+}
+
+static void make_slots(struct fl_schema *s, struct fl_arena *a)
+{
+	unsigned bits = 3;
+	uint8_t *slots;
+
+	if (!s->n_props || s->n_props >= UINT8_MAX || !s->props[0].name[0])
+		return;
+	while (1u << bits < 4 * s->n_props)
+		bits++;
+	slots = fl_arena_alloc(a, (size_t)1 << bits);
+	s->slot_shift = (uint16_t)(32 - bits);
+	s->slot_factor = 0x9e3779b1;
+	for (unsigned i = 0; i < MAX_FACTORS; i++) {
+		if (fill_slots(slots, (size_t)1 << bits, s)) {
+			s->prop_slots = slots;
+			return;
+		}
+		s->slot_factor = s->slot_factor * 747796405u + 2891336453u;
+		s->slot_factor |= 1;
+	}
+}
+
+void fl_schema_index_props(struct fl_schema *s, struct fl_arena *a)
+{
+	uint16_t *defaulted = fl_arena_alloc(a, (s->n_props + 1) * sizeof(*defaulted));
+	uint16_t *needed = fl_arena_alloc(a, (s->n_props + 1) * sizeof(*needed));
+
+	for (unsigned i = 0; i < s->n_props; i++) {
+		if (s->props[i].dflt)
+			defaulted[s->n_defaulted++] = (uint16_t)i;
+		if (s->props[i].required)
+			needed[s->n_needed++] = (uint16_t)i;
+	}
+	s->defaulted = defaulted;
+	s->needed = needed;
+	make_slots(s, a);
+}
+
+static const struct fl_schema_prop *search(const struct fl_schema *s, const char *name)
 {
 	unsigned low = 0, high = s->n_props;
 
@@ -28,16 +94,42 @@ const struct fl_schema_prop *fl_schema_prop(const struct fl_schema *s, const cha
 	return NULL;
 }
 
+const struct fl_schema_prop *fl_schema_prop_n(const struct fl_schema *s, const char *name, size_t len)
+{
+	const struct fl_schema_prop *p;
+	uint8_t at;
+
+	if (!s->prop_slots || !len)
+		return search(s, name);
+	at = s->prop_slots[slot_of(name, len, s->slot_factor, s->slot_shift)];
+	if (!at)
+		return NULL;
+	p = &s->props[at - 1];
+	return strcmp(p->name, name) == 0 ? p : NULL;
+}
+
+const struct fl_schema_prop *fl_schema_prop(const struct fl_schema *s, const char *name)
+{
+	return fl_schema_prop_n(s, name, strlen(name));
+}
+
+// --- defaults ---
+
+// What is there is walked as it stands; only what is not there is looked for by name.
 static void default_object(const struct fl_schema *s, struct fl_arena *a, struct fl_json *value)
 {
-	for (unsigned i = 0; i < s->n_props; i++) {
-		const struct fl_schema_prop *p = &s->props[i];
+	fl_json_each (child, value) {
+		const struct fl_schema_prop *p = fl_schema_prop_n(s, child->key, child->key_len);
+
+		if (p && p->schema->type <= FL_SCHEMA_ARRAY)
+			fl_schema_default(p->schema, a, child);
+	}
+	for (unsigned i = 0; i < s->n_defaulted; i++) {
+		const struct fl_schema_prop *p = &s->props[s->defaulted[i]];
 		struct fl_json *child = fl_json_get(value, p->name);
 
-		if ((!child || child->type == FL_JSON_NULL) && p->dflt)
-			child = fl_json_set(a, value, p->name, fl_json_clone(a, p->dflt));
-		if (child)
-			fl_schema_default(p->schema, a, child);
+		if (!child || child->type == FL_JSON_NULL)
+			fl_schema_default(p->schema, a, fl_json_set(a, value, p->name, fl_json_clone(a, p->dflt)));
 	}
 }
 
@@ -156,9 +248,36 @@ static void prune(const struct fl_schema *s, struct fl_json *value, struct walk 
 	}
 }
 
+static bool knows_all(const struct fl_schema *s, const struct fl_json *value)
+{
+	switch (s->type) {
+	case FL_SCHEMA_OBJECT:
+		if (value->type != FL_JSON_OBJECT)
+			return true;
+		fl_json_each (child, value) {
+			const struct fl_schema_prop *p = fl_schema_prop_n(s, child->key, child->key_len);
+
+			if (p ? !knows_all(p->schema, child) : !s->preserve_unknown)
+				return false;
+		}
+		return true;
+	case FL_SCHEMA_ARRAY:
+	case FL_SCHEMA_MAP:
+		if (s->items->type <= FL_SCHEMA_ARRAY)
+			fl_json_each (child, value)
+				if (!knows_all(s->items, child))
+					return false;
+		return true;
+	default:
+		return true;
+	}
+}
+
 void fl_schema_prune(const struct fl_schema *s, struct fl_json *value, void (*on_unknown)(void *arg, const char *path),
 		     void *arg)
 {
+	if (knows_all(s, value)) // nearly always; then nobody needs a path
+		return;
 	struct walk w = {.on_unknown = on_unknown, .arg = arg};
 
 	prune(s, value, &w);
@@ -286,9 +405,82 @@ static void validate(const struct fl_schema *s, const struct fl_json *value, str
 	}
 }
 
+static bool scalar_fits(const struct fl_schema *s, const struct fl_json *value)
+{
+	const char *const *e = s->enums;
+
+	if (e) {
+		while (*e && !(value->type == FL_JSON_STRING && fl_streq(*e, value->str.s)))
+			e++;
+		if (!*e)
+			return false;
+	}
+	if (value->type == FL_JSON_INT)
+		return (!s->has_min || value->i >= s->min) && (!s->has_max || value->i <= s->max);
+	if (value->type == FL_JSON_STRING && (s->min_len || s->max_len)) {
+		size_t n = string_length(value);
+
+		return n >= s->min_len && (!s->max_len || n <= s->max_len);
+	}
+	return true;
+}
+
+static bool fits(const struct fl_schema *s, const struct fl_json *value);
+
+static bool object_fits(const struct fl_schema *s, const struct fl_json *value)
+{
+	if (value->type != FL_JSON_OBJECT)
+		return true;
+	for (unsigned i = 0; i < s->n_needed; i++) {
+		const struct fl_json *child = fl_json_get(value, s->props[s->needed[i]].name);
+
+		if (!child || child->type == FL_JSON_NULL)
+			return false;
+	}
+	fl_json_each (child, value) {
+		const struct fl_schema_prop *p = fl_schema_prop_n(s, child->key, child->key_len);
+
+		if (p && child->type != FL_JSON_NULL && !fits(p->schema, child))
+			return false;
+	}
+	return true;
+}
+
+// Whether `validate` would find nothing.
+static bool fits(const struct fl_schema *s, const struct fl_json *value)
+{
+	size_t n;
+
+	switch (s->type) {
+	case FL_SCHEMA_OBJECT:
+		return object_fits(s, value);
+	case FL_SCHEMA_ARRAY:
+		n = fl_json_count(value);
+		if (value->type != FL_JSON_ARRAY)
+			return true;
+		if ((s->min_len && n < s->min_len) || (s->max_len && n > s->max_len))
+			return false;
+		break;
+	case FL_SCHEMA_MAP:
+		if (value->type != FL_JSON_OBJECT)
+			return true;
+		break;
+	case FL_SCHEMA_ANY:
+		return true;
+	default:
+		return scalar_fits(s, value);
+	}
+	fl_json_each (child, value)
+		if (!fits(s->items, child))
+			return false;
+	return true;
+}
+
 void fl_schema_validate(const struct fl_schema *s, const struct fl_json *value, const char *path,
 			struct fl_causes *causes)
 {
+	if (fits(s, value)) // nearly always; then nobody needs a path
+		return;
 	AUTO(fl_buf_deinit) struct fl_buf at = {0};
 
 	fl_buf_puts(&at, path);

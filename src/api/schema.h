@@ -57,6 +57,11 @@ struct fl_schema {
 	bool atomic_map;                    // x-kubernetes-map-type: atomic (selectors, references)
 	const struct fl_schema_prop *props; // OBJECT: sorted by name
 	unsigned n_props;
+	const uint8_t *prop_slots; // OBJECT: place in props + 1 of the name that falls there, 0: none; or NULL
+	uint32_t slot_factor;      // see fl_schema_prop_n
+	uint16_t slot_shift;
+	const uint16_t *defaulted, *needed; // OBJECT: places in props of those with a default, of the required ones
+	uint16_t n_defaulted, n_needed;
 	const struct fl_schema *items; // ARRAY, MAP
 	enum fl_list_type list_type;
 	const char *const *list_keys; // MAP lists: x-kubernetes-list-map-keys (server-side apply)
@@ -82,6 +87,9 @@ struct fl_schema_prop {
 
 // The property of an object schema, or NULL.
 const struct fl_schema_prop *fl_schema_prop(const struct fl_schema *s, const char *name);
+const struct fl_schema_prop *fl_schema_prop_n(const struct fl_schema *s, const char *name, size_t len);
+// For the compiler of schemas: what fl_schema_prop_n and the walks look at beside `props`, which are sorted already.
+void fl_schema_index_props(struct fl_schema *s, struct fl_arena *a);
 
 // Fills in `default`s where the property is absent (or null), at every depth, in the order that the documents give.
 void fl_schema_default(const struct fl_schema *s, struct fl_arena *a, struct fl_json *value);
@@ -95,8 +103,7 @@ struct fl_causes;
 // Types only, as Go's decoder refuses them (HTTP 400, one text): -EINVAL with Kubernetes' wording, e.g.
 // `json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32`. Also normalizes what
 // decoding normalizes: null members dropped, quantities to strings.
-FL_WUR int fl_schema_decode(const struct fl_schema *s, const char *kind, struct fl_arena *a, struct fl_json *value,
-			    struct fl_err *err);
+FL_WUR int fl_schema_decode(const struct fl_schema *s, struct fl_arena *a, struct fl_json *value, struct fl_err *err);
 // Constraints of the documents (required, enum, min/max, lengths): every failure becomes a cause with its path.
 void fl_schema_validate(const struct fl_schema *s, const struct fl_json *value, const char *path,
 			struct fl_causes *causes);

@@ -20,8 +20,14 @@
 struct decode {
 	struct fl_arena *arena;
 	struct fl_err *err;
-	struct fl_buf path;      // spec.ports.port
-	const char *struct_name; // innermost Go struct
+	const struct place *at; // NULL at the root
+};
+
+// A member on the way to the value at hand, in the frames of the recursion: a path is needed by errors alone.
+struct place {
+	const struct place *above;
+	const char *key;
+	const struct fl_schema *of; // the object that the member is of
 };
 
 static int decode(struct decode *d, const struct fl_schema *s, struct fl_json *value);
@@ -93,9 +99,18 @@ static const char *value_name(const struct fl_json *value)
 	return names[value->type];
 }
 
+static void write_path(struct fl_buf *b, const struct place *at) // spec.ports.port
+{
+	if (at->above) {
+		write_path(b, at->above);
+		fl_buf_putc(b, '.');
+	}
+	fl_buf_puts(b, at->key);
+}
+
 static int wrong_type(struct decode *d, const struct fl_schema *s, const struct fl_json *value)
 {
-	AUTO(fl_buf_deinit) struct fl_buf got = {0}, want = {0};
+	AUTO(fl_buf_deinit) struct fl_buf got = {0}, want = {0}, path = {0};
 
 	fl_buf_puts(&got, value_name(value));
 	// A number that does not fit a numeric field is shown.
@@ -104,11 +119,12 @@ static int wrong_type(struct decode *d, const struct fl_schema *s, const struct 
 		fl_json_write(&got, value);
 	}
 	write_go_type(&want, s);
-	if (!d->path.len)
+	if (!d->at)
 		return fl_err_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type %s", got.data,
 				  want.data);
+	write_path(&path, d->at);
 	return fl_err_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", got.data,
-			  d->struct_name, d->path.data, want.data);
+			  d->at->of->ref ? short_name(d->at->of->ref) : "", path.data, want.data);
 }
 
 static bool means_absent(const struct fl_schema_prop *p, const struct fl_json *value)
@@ -133,28 +149,24 @@ static bool means_absent(const struct fl_schema_prop *p, const struct fl_json *v
 
 static int decode_object(struct decode *d, const struct fl_schema *s, struct fl_json *value)
 {
-	const char *outer = d->struct_name;
+	const struct place *outer = d->at;
+	struct place here = {.above = outer, .of = s};
 	struct fl_json *next;
 
 	if (value->type != FL_JSON_OBJECT)
 		return wrong_type(d, s, value);
 	for (struct fl_json *child = value->kids.first; child; child = next) {
-		const struct fl_schema_prop *p = fl_schema_prop(s, child->key);
-		size_t was = d->path.len;
+		const struct fl_schema_prop *p = fl_schema_prop_n(s, child->key, child->key_len);
 		int r;
 
 		next = child->next;
 		if (!p)
 			continue;
 		if (child->type != FL_JSON_NULL) {
-			if (was)
-				fl_buf_putc(&d->path, '.');
-			fl_buf_puts(&d->path, child->key);
-			d->struct_name = s->ref ? short_name(s->ref) : "";
+			here.key = child->key;
+			d->at = &here;
 			r = decode(d, p->schema, child);
-			d->struct_name = outer;
-			d->path.len = was;
-			d->path.data[was] = '\0';
+			d->at = outer;
 			if (r < 0)
 				return r;
 		}
@@ -326,12 +338,9 @@ static int decode(struct decode *d, const struct fl_schema *s, struct fl_json *v
 	}
 }
 
-int fl_schema_decode(const struct fl_schema *s, const char *kind, struct fl_arena *a, struct fl_json *value,
-		     struct fl_err *err)
+int fl_schema_decode(const struct fl_schema *s, struct fl_arena *a, struct fl_json *value, struct fl_err *err)
 {
-	struct decode d = {.arena = a, .err = err, .struct_name = kind};
-	int r = decode(&d, s, value);
+	struct decode d = {.arena = a, .err = err};
 
-	fl_buf_deinit(&d.path);
-	return r;
+	return decode(&d, s, value);
 }

@@ -8,7 +8,7 @@ bool fl_admission_namespace(struct fl_change *c)
 	if (!c->kind->namespaced)
 		return true;
 	AUTO(fl_object_put)
-	struct fl_object *ns = fl_store_head(c->s->store, fl_resource_intern("", "namespaces"), "", c->ns);
+	struct fl_object *ns = fl_store_head(c->s->store, c->s->namespaces, "", c->ns);
 	if (!ns) {
 		c->status = (struct fl_status){
 		    .code = 404,
@@ -19,8 +19,13 @@ bool fl_admission_namespace(struct fl_change *c)
 		};
 		return false;
 	}
-	if (!fl_json_str(fl_json_get(fl_object_tree(ns, c->a), "metadata"), "deletionTimestamp"))
+	if (ns == c->s->admitted) // mostly the same one again
 		return true;
+	if (!fl_json_str(fl_json_get(fl_object_tree(ns, c->a), "metadata"), "deletionTimestamp")) {
+		fl_object_put(&c->s->admitted);
+		c->s->admitted = TAKE_PTR(ns);
+		return true;
+	}
 	struct fl_causes *causes = fl_arena_zalloc(c->a, sizeof(*causes));
 	struct fl_cause *cause = fl_arena_zalloc(c->a, sizeof(*cause));
 	*cause = (struct fl_cause){.type = FL_CAUSE_NAMESPACE_TERMINATING,

@@ -225,7 +225,11 @@ static void on_never_served(void *arg)
 
 int fl_apiserver_run(const struct fl_apiserver_opts *o, struct fl_err *err)
 {
-	struct run run = {.err = err, .s = {.opts = o, .registry = fl_registry_builtin(), .docs = fl_docs_new()}};
+	struct run run = {.err = err,
+			  .s = {.opts = o,
+				.registry = fl_registry_builtin(),
+				.docs = fl_docs_new(),
+				.namespaces = fl_resource_intern("", "namespaces")}};
 	struct fl_service_alloc_opts alloc = {.cidrs = {o->service_cidrs[0], o->service_cidrs[1]},
 					      .n_cidrs = o->n_service_cidrs,
 					      .port_low = o->node_port_low,
@@ -253,6 +257,7 @@ int fl_apiserver_run(const struct fl_apiserver_opts *o, struct fl_err *err)
 		uv_run(&run.loop, UV_RUN_DEFAULT);
 	}
 	fl_watch_drop_trees(&run.s);
+	fl_object_put(&run.s.admitted);
 	fl_arena_deinit(&run.s.scratch);
 	fl_docs_free(&run.s.docs);
 	fl_service_alloc_free(&run.s.alloc);

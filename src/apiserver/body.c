@@ -165,7 +165,7 @@ static bool decode(struct fl_request *r, const struct type *t, struct fl_json *t
 	}
 	if (!check_type(r, t, tree))
 		return false;
-	if (fl_schema_decode(t->schema, t->kind, r->a, tree, &err) < 0) {
+	if (fl_schema_decode(t->schema, r->a, tree, &err) < 0) {
 		fl_respond_error(r, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", t->kind,
 				 t->api_version, t->kind, err.text);
 		return false;

@@ -203,10 +203,14 @@ void fl_respond_add_warning(struct fl_request *r, const char *text)
 		return;
 	r->warned += n;
 	fl_buf_puts(&b, "299 - \"");
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
+	while (*text) {
+		size_t plain = strcspn(text, "\"\\");
+		fl_buf_append(&b, text, plain);
+		text += plain;
+		if (*text) {
 			fl_buf_putc(&b, '\\');
-		fl_buf_putc(&b, *text);
+			fl_buf_putc(&b, *text++);
+		}
 	}
 	fl_buf_putc(&b, '"');
 	fl_http_set_header(r->http, "Warning", b.data);

@@ -30,6 +30,8 @@ struct fl_apiserver {
 	struct fl_http_server *http;
 	struct fl_http_client *kubelet; // to the nodes' HTTPS endpoints
 	struct fl_service_alloc *alloc;
+	const char *namespaces;     // the resource
+	struct fl_object *admitted; // state of a namespace that was found to take new objects, or NULL
 	struct fl_docs *docs;
 	TAILQ_HEAD(fl_pending_list, fl_pending) pending; // changes given to the store and not decided yet, in order
 	struct fl_arena scratch;                         // of the watch that sends something at this moment

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 #ifdef FL_SANITIZE
 #include <sanitizer/asan_interface.h>
@@ -158,7 +159,7 @@ char *fl_arena_vprintf(struct fl_arena *a, const char *fmt, va_list ap)
 	char small[256];
 	va_list again;
 	va_copy(again, ap);
-	int n = vsnprintf(small, sizeof(small), fmt, ap);
+	int n = fl_vformat(small, sizeof(small), fmt, ap);
 	size_t len = n > 0 ? (size_t)n : 0;
 	char *s = fl_arena_alloc(a, len + 1);
 	if (len < sizeof(small))

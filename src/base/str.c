@@ -56,13 +56,111 @@ void fl_buf_printf(struct fl_buf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
+// Digits of n, from the end of the buffer backwards; returns the first.
+static char *digits_of(unsigned long long n, char *end)
+{
+	do
+		*--end = (char)('0' + n % 10);
+	while (n /= 10);
+	return end;
+}
+
+size_t fl_format_u64(char buf[static FL_U64_STRLEN], unsigned long long n)
+{
+	char text[FL_U64_STRLEN], *end = text + sizeof(text), *first = digits_of(n, end);
+	size_t len = (size_t)(end - first);
+	memcpy(buf, first, len);
+	buf[len] = '\0';
+	return len;
+}
+
+static bool put_bytes(char **at, const char *end, const char *s, size_t n)
+{
+	if ((size_t)(end - *at) <= n)
+		return false;
+	memcpy(*at, s, n);
+	*at += n;
+	return true;
+}
+
+static bool put_number(char **at, const char *end, unsigned long long n, bool negative)
+{
+	char text[24], *first = digits_of(n, text + sizeof(text));
+	if (negative)
+		*--first = '-';
+	return put_bytes(at, end, first, (size_t)(text + sizeof(text) - first));
+}
+
+static bool put_signed(char **at, const char *end, long long n)
+{
+	return put_number(at, end, n < 0 ? -(unsigned long long)n : (unsigned long long)n, n < 0);
+}
+
+// How many l's stand at the conversion.
+static unsigned length_of(const char *p)
+{
+	return p[0] != 'l' ? 0 : p[1] != 'l' ? 1 : 2;
+}
+
+// The conversion at *p (behind the percent sign); false: not one of ours, or no room.
+static bool convert(const char **p, char **at, const char *end, va_list *ap)
+{
+	unsigned l = length_of(*p);
+	const char *s;
+	char c;
+	*p += l;
+	switch (**p) {
+	case 's':
+		s = l ? NULL : va_arg(*ap, const char *);
+		return s && put_bytes(at, end, s, strlen(s));
+	case 'c':
+		c = (char)va_arg(*ap, int);
+		return !l && put_bytes(at, end, &c, 1);
+	case 'd':
+		return put_signed(at, end, !l ? va_arg(*ap, int) : l == 1 ? va_arg(*ap, long) : va_arg(*ap, long long));
+	case 'u':
+		return put_number(at, end,
+				  !l       ? va_arg(*ap, unsigned)
+				  : l == 1 ? va_arg(*ap, unsigned long)
+					   : va_arg(*ap, unsigned long long),
+				  false);
+	case 'z':
+		return !l && *++*p == 'u' && put_number(at, end, va_arg(*ap, size_t), false);
+	default:
+		return false;
+	}
+}
+
+int fl_vformat(char *to, size_t cap, const char *fmt, va_list ap)
+{
+	va_list quick;
+	char *at = to, *end = to + cap;
+	bool done = cap > 0;
+	va_copy(quick, ap);
+	for (const char *p = fmt; *p && done; p++) {
+		if (*p != '%') {
+			done = end - at > 1;
+			if (done)
+				*at++ = *p;
+			continue;
+		}
+		p++;
+		done = convert(&p, &at, end, &quick);
+	}
+	va_end(quick);
+	if (!done)
+		return vsnprintf(to, cap, fmt, ap);
+	*at = '\0';
+	return (int)(at - to);
+}
+
 void fl_buf_vprintf(struct fl_buf *b, const char *fmt, va_list ap)
 {
 	va_list again;
 	va_copy(again, ap);
 	fl_buf_reserve(b, 64);
 	size_t room = b->cap - b->len;
-	int n = vsnprintf(b->data + b->len, room, fmt, ap);
+	int n = fl_vformat(b->data + b->len, room, fmt, ap);
 	if (n > 0 && (size_t)n >= room) {
 		fl_buf_reserve(b, (size_t)n);
 		vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);

@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fl_json *live = fl_json_index(pair, 0), *next = fl_json_index(pair, 1);
 	struct fl_json *before;
 	if (live->type != FL_JSON_OBJECT || next->type != FL_JSON_OBJECT ||
-	    fl_schema_decode(fl_kind_schema(k), k->kind, &a, live, NULL) < 0)
+	    fl_schema_decode(fl_kind_schema(k), &a, live, NULL) < 0)
 		return 0;
 	fl_schema_prune(fl_kind_schema(k), live, NULL, NULL);
 	before = fl_json_clone(&a, pair);
@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	(void)apply(k, &a, NULL, next);
 	CHECK(fl_json_equal(live, fl_json_index(before, 0)));
-	if (fl_schema_decode(fl_kind_schema(k), k->kind, &a, next, NULL) == 0) {
+	if (fl_schema_decode(fl_kind_schema(k), &a, next, NULL) == 0) {
 		fl_schema_prune(fl_kind_schema(k), next, NULL, NULL);
 		update(k, &a, live, next);
 	}

@@ -47,12 +47,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size || fl_json_parse(&a, (const char *)data + 1, size - 1, NULL, &obj, &err) < 0)
 		return 0;
 	k = kinds[data[0] % n];
-	if (fl_schema_decode(fl_kind_schema(k), k->kind, &a, obj, &err) < 0) {
+	if (fl_schema_decode(fl_kind_schema(k), &a, obj, &err) < 0) {
 		CHECK(err.text[0]);
 		return 0;
 	}
 	again = fl_json_clone(&a, obj);
-	CHECK(fl_schema_decode(fl_kind_schema(k), k->kind, &a, again, &err) == 0);
+	CHECK(fl_schema_decode(fl_kind_schema(k), &a, again, &err) == 0);
 	CHECK(fl_json_equal(obj, again));
 	fl_schema_prune(fl_kind_schema(k), obj, NULL, NULL);
 	other = fl_json_clone(&a, obj);

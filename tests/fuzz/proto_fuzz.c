@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct fl_schema *s = fl_registry_schema_by_kind(r, fl_json_str(j, "apiVersion"), kind, NULL);
 	CHECK(s);
 	// Whatever the schema made of the bytes is of the schema's types.
-	if (fl_schema_decode(s, kind, &a, j, &err) == 0) {
+	if (fl_schema_decode(s, &a, j, &err) == 0) {
 		fl_schema_prune(s, j, NULL, NULL);
 		fl_schema_default(s, &a, j);
 	}

@@ -116,7 +116,7 @@ static struct fl_fieldset last_applied_by_kubectl(struct apply *p)
 
 	if (!text || !fl_streq(p->w->manager, KUBECTL) ||
 	    fl_json_parse(p->a, text, strlen(text), NULL, &applied, NULL) < 0 ||
-	    fl_schema_decode(p->s, p->k->kind, p->a, applied, NULL) < 0)
+	    fl_schema_decode(p->s, p->a, applied, NULL) < 0)
 		return (struct fl_fieldset){0};
 	fl_schema_prune(p->s, applied, NULL, NULL);
 	fl_kind_default(p->k, p->a, applied);

@@ -244,7 +244,7 @@ static void validate_families(struct fl_causes *c, const struct fl_json *spec)
 		const char *field = fl_arena_printf(c->arena, "spec.ipFamilies[%zu]", i);
 
 		fl_validate_one_of(c, field, f, families);
-		if (fl_json_string(f) && fl_map_set(&seen, fl_json_string(f), &seen))
+		if (fl_json_count(list) > 1 && fl_json_string(f) && fl_map_set(&seen, fl_json_string(f), &seen))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, field, f, NULL);
 		i++;
 	}

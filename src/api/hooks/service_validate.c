@@ -33,7 +33,7 @@ static void validate_port_name(struct fl_causes *c, const struct fl_json *ports,
 		return;
 	}
 	fl_validate_string(c, field, name, fl_check_dns1123_label);
-	if (fl_map_set(names, fl_json_string(name), names))
+	if (fl_json_count(ports) > 1 && fl_map_set(names, fl_json_string(name), names))
 		fl_cause_add(c, FL_CAUSE_DUPLICATE, field, name, NULL);
 }
 
@@ -81,6 +81,8 @@ static void validate_unique_ports(struct fl_causes *c, const struct fl_json *por
 	AUTO(fl_map_deinit) struct fl_map node_ports = {0}, numbers = {0};
 	size_t i = 0;
 
+	if (fl_json_count(ports) < 2)
+		return;
 	fl_json_each (p, ports) {
 		if (fl_json_int(p, "nodePort", 0) && stands_before(&node_ports, p, "nodePort"))
 			fl_cause_add(c, FL_CAUSE_DUPLICATE, port_field(c, i, "nodePort"), fl_json_get(p, "nodePort"),

@@ -320,17 +320,14 @@ static void h1_head(struct fl_http_req *r, int status, const char *type, int64_t
 	if (!h->keep_alive || !r->complete || s->stopping || (r->streaming && r->http_1_0))
 		h->close_after = true;
 
-	char number[32];
 	b->len = 0;
-	snprintf(number, sizeof(number), "HTTP/1.1 %d ", status);
-	put_field(b, number, fl_http_reason(status));
+	fl_buf_printf(b, "HTTP/1.1 %d %s\r\n", status, fl_http_reason(status));
 	put_field(b, "Date: ", fl_server_date(s));
 	if (type)
 		put_field(b, "Content-Type: ", type);
 	put_fields(b, &r->out_fields);
 	if (length >= 0) {
-		snprintf(number, sizeof(number), "%lld", (long long)length);
-		put_field(b, "Content-Length: ", number);
+		fl_buf_printf(b, "Content-Length: %lld\r\n", (long long)length);
 	} else if (r->streaming && may_have_body && !r->http_1_0) {
 		put_field(b, "Transfer-Encoding: ", "chunked");
 	}

@@ -27,7 +27,7 @@ static inline struct result write_of(const struct fl_kind *k, const char *text, 
 	struct result r = {.obj = parse(text), .early = {.arena = &arena}, .causes = {.arena = &arena}};
 	struct fl_err err = {0};
 
-	if (fl_schema_decode(fl_kind_schema(k), k->kind, &arena, r.obj, &err) < 0)
+	if (fl_schema_decode(fl_kind_schema(k), &arena, r.obj, &err) < 0)
 		fail_msg("%s: %s", text, err.text);
 	fl_schema_prune(fl_kind_schema(k), r.obj, NULL, NULL);
 	fl_kind_prepare(k, &arena, r.obj, old, subresource);

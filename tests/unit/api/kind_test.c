@@ -59,6 +59,10 @@ static void every_definition(void **state)
 			assert_true(strcmp(names[i - 1], names[i]) < 0);
 		for (unsigned j = 1; j < s->n_props; j++)
 			assert_true(strcmp(s->props[j - 1].name, s->props[j].name) < 0);
+		for (unsigned j = 0; j < s->n_props; j++)
+			assert_ptr_equal(fl_schema_prop(s, s->props[j].name), &s->props[j]);
+		assert_null(fl_schema_prop(s, "noSuchField"));
+		assert_null(fl_schema_prop(s, ""));
 	}
 	assert_null(fl_registry_schema(fl_registry_builtin(), "io.k8s.api.core.v1.Nothing"));
 }

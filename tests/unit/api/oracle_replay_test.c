@@ -243,7 +243,7 @@ static void run(struct world *w, const struct target *t, const char *name, const
 	struct fl_err err = {0};
 	unsigned unknown = 0;
 
-	if (fl_schema_decode(fl_kind_schema(t->kind), t->kind->kind, a, body, &err) < 0) {
+	if (fl_schema_decode(fl_kind_schema(t->kind), a, body, &err) < 0) {
 		expect_bad_request(w, t, name, want, &err);
 		return;
 	}

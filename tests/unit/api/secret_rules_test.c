@@ -40,8 +40,8 @@ static void broken_base64(void **state)
 	const struct fl_kind *k = kind_of("v1", "Secret");
 	struct fl_err err = {0};
 
-	assert_int_equal(
-	    fl_schema_decode(fl_kind_schema(k), "Secret", &arena, parse("{\"data\":{\"a\":\"eA=\"}}"), &err), -EINVAL);
+	assert_int_equal(fl_schema_decode(fl_kind_schema(k), &arena, parse("{\"data\":{\"a\":\"eA=\"}}"), &err),
+			 -EINVAL);
 	assert_non_null(strstr(err.text, "illegal base64 data"));
 }
 

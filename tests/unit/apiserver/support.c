@@ -175,8 +175,11 @@ void api_start(struct api *f, const struct api_config *c)
 	fl_api_set_service_families(AF_INET, c->cidr6 ? AF_INET6 : 0);
 	f->held = c->held;
 	f->store = c->store;
-	f->s = (struct fl_apiserver){
-	    .loop = &f->loop, .opts = &f->opts, .registry = fl_registry_builtin(), .docs = fl_docs_new()};
+	f->s = (struct fl_apiserver){.loop = &f->loop,
+				     .opts = &f->opts,
+				     .registry = fl_registry_builtin(),
+				     .docs = fl_docs_new(),
+				     .namespaces = fl_resource_intern("", "namespaces")};
 	TAILQ_INIT(&f->s.pending);
 	open_store(f);
 	serve(f);
@@ -287,6 +290,7 @@ void api_end(struct api *f)
 {
 	stop_all(f);
 	fl_watch_drop_trees(&f->s);
+	fl_object_put(&f->s.admitted);
 	fl_arena_deinit(&f->s.scratch);
 	fl_docs_free(&f->s.docs);
 	uv_close((uv_handle_t *)&f->watchdog, NULL);

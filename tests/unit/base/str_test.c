@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -124,12 +127,54 @@ static void numbers(void **state)
 	}
 }
 
+__attribute__((format(printf, 1, 2))) static void check_format(const char *fmt, ...)
+{
+	char got[64], want[64];
+	va_list ap;
+
+	for (size_t cap = 0; cap <= sizeof(got); cap++) {
+		memset(got, '#', sizeof(got));
+		memset(want, '#', sizeof(want));
+		va_start(ap, fmt);
+		int n = vsnprintf(want, cap, fmt, ap);
+		va_end(ap);
+		va_start(ap, fmt);
+		assert_int_equal(fl_vformat(got, cap, fmt, ap), n);
+		va_end(ap);
+		if (cap)
+			assert_string_equal(got, want);
+		for (size_t i = cap; i < sizeof(got); i++)
+			assert_int_equal(got[i], '#');
+	}
+}
+
+// Ours or the C library's, whoever formats: the same text, cut at the same place.
+static void formats_as_vsnprintf(void **state)
+{
+	char digits[FL_U64_STRLEN];
+
+	check_format("plain");
+	check_format("%s", "");
+	check_format("a[%zu].%s=%d/%u", (size_t)7, "name", -12, 34u);
+	check_format("%c%s%c", '[', "x", ']');
+	check_format("%d %d %u", INT32_MIN, INT32_MAX, UINT32_MAX);
+	check_format("%ld %lu %lld", LONG_MIN, ULONG_MAX, LLONG_MIN);
+	check_format("%llu|%zu", ULLONG_MAX, (size_t)0);
+	check_format("%s 100%% %05d %.3s %x", "before", 42, "cut off", 255);
+	check_format("%s%-5s|", "flags", "a");
+	assert_int_equal(fl_format_u64(digits, 0), 1);
+	assert_string_equal(digits, "0");
+	assert_int_equal(fl_format_u64(digits, UINT64_MAX), 20);
+	assert_string_equal(digits, "18446744073709551615");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(empty_buffer_is_valid),
 	    cmocka_unit_test(appends_and_terminates),
 	    cmocka_unit_test(prints_at_every_fill_level),
+	    cmocka_unit_test(formats_as_vsnprintf),
 	    cmocka_unit_test(consumes_from_the_front),
 	    cmocka_unit_test(take_hands_over),
 	    cmocka_unit_test(reserve_keeps_content),
