@@ -126,6 +126,24 @@ int fl_object_parse(const char *resource, const char *json, size_t len, struct f
 	return 0;
 }
 
+// Has what slim() would give it already.
+static bool is_slim(const struct fl_json *tree, const struct fl_json *meta)
+{
+	return fl_json_string(fl_json_get(tree, "kind")) && fl_json_string(fl_json_get(tree, "apiVersion")) &&
+	       !fl_json_get(meta, "managedFields");
+}
+
+static unsigned marks_of(const struct fl_json *meta)
+{
+	unsigned marks = 0;
+
+	if (fl_json_count(fl_json_get(meta, "ownerReferences")))
+		marks |= FL_OBJECT_OWNED;
+	if (fl_json_string(fl_json_get(meta, "deletionTimestamp")))
+		marks |= FL_OBJECT_DELETING;
+	return marks;
+}
+
 int fl_object_pack(const char *resource, const struct fl_json *tree, const char *kind, const char *api_version,
 		   struct fl_object **ret, struct fl_err *err)
 {
@@ -143,7 +161,9 @@ int fl_object_pack(const char *resource, const struct fl_json *tree, const char 
 	    .uid = fl_json_str_or(meta, "uid", ""),
 	    .rv = rv,
 	};
-	fl_packed_write(&b, slim(&a, tree, kind, api_version), &names);
+	fl_buf_reserve(&b, USUAL_BYTES);
+	fl_buf_putc(&b, (char)marks_of(meta));
+	fl_packed_write(&b, is_slim(tree, meta) ? tree : slim(&a, tree, kind, api_version), &names);
 	*ret = fl_object_new(resource, names.ns, names.name, names.uid, b.data, b.len, -1, rv);
 	(*ret)->json = NULL;
 	return 0;
@@ -162,6 +182,13 @@ int fl_object_wrap(const char *resource, const struct fl_json *tree, struct fl_o
 	(*ret)->json = NULL;
 	(*ret)->len = 0; // no packed form is empty
 	return 0;
+}
+
+unsigned fl_object_marks(const struct fl_object *o)
+{
+	if (!o)
+		return 0;
+	return o->json || !o->len ? FL_OBJECT_OWNED | FL_OBJECT_DELETING : (uint8_t)o->data[0];
 }
 
 struct fl_object *fl_object_get(struct fl_object *o)
@@ -190,7 +217,7 @@ struct fl_json *fl_object_tree(const struct fl_object *o, struct fl_arena *a)
 	}
 	if (!o->json) {
 		struct fl_packed_names names = {.ns = o->ns, .name = o->name, .uid = o->uid, .rv = o->rv};
-		return fl_packed_read(a, o->data, o->len, &names);
+		return fl_packed_read(a, o->data + 1, o->len - 1, &names);
 	}
 	int r = fl_json_parse(a, o->json, o->len, NULL, &root, NULL);
 

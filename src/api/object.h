@@ -13,7 +13,7 @@
 
 struct fl_object {
 	atomic_uint refs;
-	uint32_t len;         // of json, or of the packed form
+	uint32_t len;         // of json, or of what stands in its place
 	uint64_t rv;          // metadata.resourceVersion
 	uint64_t create_rv;   // revision of its creation; 0 where unknown (client caches)
 	int64_t expires_ns;   // real time after which the store drops it (Events); 0 = never
@@ -21,10 +21,10 @@ struct fl_object {
 	const char *ns;       // "" for cluster-scoped
 	const char *name;
 	const char *uid;
-	const char
-	    *json; // len bytes, NUL-terminated beyond; compact, starts with
-		   // {"kind":"...","apiVersion":"...","metadata":{
-		   // NULL: `data` begins with the packed form; with len 0, it is a borrowed tree (fl_object_wrap)
+	// len bytes, NUL-terminated beyond; compact, starts with {"kind":"...","apiVersion":"...","metadata":{
+	// NULL: `data` begins with a byte of marks and the packed form, len bytes together; with len 0, it is a
+	// borrowed tree (fl_object_wrap)
+	const char *json;
 	char data[];
 };
 
@@ -48,6 +48,12 @@ FL_WUR int fl_object_pack(const char *resource, const struct fl_json *tree, cons
 // An object around a tree that somebody else keeps and that must outlive it: for handing over what is read once and
 // dropped. fl_object_tree gives that very tree, so nobody may change it. Else like fl_object_pack.
 FL_WUR int fl_object_wrap(const char *resource, const struct fl_json *tree, struct fl_object **ret, struct fl_err *err);
+// What a packed object's first byte says, so that nobody reads it for that alone.
+enum {
+	FL_OBJECT_OWNED = 1,    // has metadata.ownerReferences
+	FL_OBJECT_DELETING = 2, // has metadata.deletionTimestamp
+};
+unsigned fl_object_marks(const struct fl_object *o);  // all of them for one that is not packed; NULL: 0
 struct fl_object *fl_object_get(struct fl_object *o); // one more reference; NULL gives NULL
 void fl_object_put(struct fl_object **o);             // drops one and nulls the pointer; accepts NULL inside
 

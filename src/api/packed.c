@@ -12,11 +12,8 @@
 // byte for byte.
 #include "api/packed.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -83,20 +80,44 @@ static const char *const words[] = {
 };
 // clang-format on
 _Static_assert(FL_COUNT(words) <= 256 - T_WORD, "one byte a word");
+_Static_assert(T_NS == T_NAME + 1 && T_UID == T_NAME + 2 && T_RV == T_NAME + 3, "names in their order");
 
 // --- the words by their text ---
 
-#define TABLE 512            // a power of two, well above the number of words
+#define TABLE 512            // a power of two, well above the number of words, and what 9 bits of a hash reach
 static uint8_t table[TABLE]; // 0: free; else index + 1
 static uint8_t lengths[FL_COUNT(words)];
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
+static uint64_t load4(const char *s)
+{
+	uint32_t v;
+	memcpy(&v, s, sizeof(v));
+	return v;
+}
+
+static uint64_t load8(const char *s)
+{
+	uint64_t v;
+	memcpy(&v, s, sizeof(v));
+	return v;
+}
+
+// Of the length and both ends.
 static unsigned hash(const char *s, size_t n)
 {
-	uint32_t h = 2166136261u;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ (uint8_t)s[i]) * 16777619u;
-	return (h ^ h >> 15) & (TABLE - 1);
+	uint64_t first = 0, last = 0;
+	if (n >= 8) {
+		first = load8(s);
+		last = load8(s + n - 8);
+	} else if (n >= 4) {
+		first = load4(s);
+		last = load4(s + n - 4);
+	} else if (n) {
+		first = (uint8_t)s[0];
+		last = (uint64_t)(uint8_t)s[n / 2] << 8 | (uint8_t)s[n - 1];
+	}
+	return (unsigned)((first + (last << 1 ^ n)) * UINT64_C(0x9e3779b97f4a7c15) >> 55);
 }
 
 static void fill_table(void)
@@ -122,6 +143,17 @@ static int find_word(const char *s, size_t n)
 	return -1;
 }
 
+static size_t format_decimal(char buf[static 24], uint64_t v)
+{
+	char digits[20], *at = digits + sizeof(digits);
+	do
+		*--at = (char)('0' + v % 10);
+	while (v /= 10);
+	size_t n = (size_t)(digits + sizeof(digits) - at);
+	memcpy(buf, at, n);
+	return n;
+}
+
 // --- writing ---
 
 #define REMEMBERED 64 // strings that may be referred to again
@@ -129,7 +161,10 @@ static int find_word(const char *s, size_t n)
 struct writer {
 	struct fl_buf *b;
 	size_t start;
-	const struct fl_packed_names *names;
+	struct known {
+		const char *s;
+		size_t n;
+	} names[4]; // T_NAME and those that follow
 	char rv[24];
 	unsigned n;
 	struct {
@@ -147,11 +182,6 @@ static void put_varint(struct fl_buf *b, uint64_t v)
 static void put_signed(struct fl_buf *b, int64_t v)
 {
 	put_varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
-}
-
-static bool same(const char *s, size_t n, const char *other)
-{
-	return strlen(other) == n && memcmp(s, other, n) == 0;
 }
 
 static int hex(char c)
@@ -180,11 +210,11 @@ static bool put_uuid(struct fl_buf *b, const char *s, size_t n)
 	return true;
 }
 
+// Twenty characters that are a time are its only form of that length.
 static bool put_time(struct fl_buf *b, const char *s, size_t n)
 {
-	char back[FL_TIME_STRLEN];
 	int64_t ns;
-	if (n != 20 || s[19] != 'Z' || !fl_time_parse(s, &ns) || !same(s, n, fl_time_format(ns, back)))
+	if (n != 20 || s[19] != 'Z' || !fl_time_parse(s, &ns))
 		return false;
 	fl_buf_putc(b, T_TIME);
 	put_signed(b, ns / 1000000000);
@@ -193,13 +223,23 @@ static bool put_time(struct fl_buf *b, const char *s, size_t n)
 
 static bool put_ipv4(struct fl_buf *b, const char *s, size_t n)
 {
-	char back[INET_ADDRSTRLEN];
-	struct in_addr ip;
-	if (n < 7 || n >= INET_ADDRSTRLEN || s[0] < '0' || s[0] > '9' || inet_pton(AF_INET, s, &ip) != 1 ||
-	    !same(s, n, inet_ntop(AF_INET, &ip, back, sizeof(back))))
+	uint8_t bytes[5] = {T_IPV4};
+	const char *end = s + n;
+	if (n < 7 || n > 15)
 		return false;
-	fl_buf_putc(b, T_IPV4);
-	fl_buf_append(b, &ip, 4);
+	for (unsigned i = 1; i <= 4; i++) {
+		unsigned v = 0, digits = 0;
+		if (i > 1 && (s == end || *s++ != '.'))
+			return false;
+		for (; s < end && *s >= '0' && *s <= '9' && digits < 3; s++, digits++)
+			v = v * 10 + (unsigned)(*s - '0');
+		if (!digits || v > 255 || (digits > 1 && s[-(int)digits] == '0'))
+			return false;
+		bytes[i] = (uint8_t)v;
+	}
+	if (s != end)
+		return false;
+	fl_buf_append(b, bytes, sizeof(bytes));
 	return true;
 }
 
@@ -231,20 +271,23 @@ static void put_plain(struct writer *w, const char *s, size_t n)
 	fl_buf_append(w->b, s, n);
 }
 
+static bool put_name(struct writer *w, const char *s, size_t n)
+{
+	for (unsigned i = 0; i < FL_COUNT(w->names); i++)
+		if (w->names[i].n == n && !memcmp(w->names[i].s, s, n)) {
+			fl_buf_putc(w->b, (char)(T_NAME + i));
+			return true;
+		}
+	return false;
+}
+
 static void put_string(struct writer *w, const char *s, size_t n)
 {
 	int word = find_word(s, n);
 	if (word >= 0)
 		fl_buf_putc(w->b, (char)(T_WORD + word));
-	else if (same(s, n, w->names->name))
-		fl_buf_putc(w->b, T_NAME);
-	else if (same(s, n, w->names->ns))
-		fl_buf_putc(w->b, T_NS);
-	else if (same(s, n, w->names->uid))
-		fl_buf_putc(w->b, T_UID);
-	else if (same(s, n, w->rv))
-		fl_buf_putc(w->b, T_RV);
-	else if (!put_uuid(w->b, s, n) && !put_time(w->b, s, n) && !put_ipv4(w->b, s, n) && !put_again(w, s, n))
+	else if (!put_name(w, s, n) && !put_uuid(w->b, s, n) && !put_time(w->b, s, n) && !put_ipv4(w->b, s, n) &&
+		 !put_again(w, s, n))
 		put_plain(w, s, n);
 }
 
@@ -298,9 +341,16 @@ static void put_value(struct writer *w, const struct fl_json *j) // as deep as t
 
 void fl_packed_write(struct fl_buf *b, const struct fl_json *tree, const struct fl_packed_names *names)
 {
-	struct writer w = {.b = b, .start = b->len, .names = names};
+	struct writer w;
+	w.b = b;
+	w.start = b->len;
+	w.n = 0; // of what was seen: the rest of it is not read
 	pthread_once(&table_once, fill_table);
-	snprintf(w.rv, sizeof(w.rv), "%" PRIu64, names->rv);
+	size_t n_rv = format_decimal(w.rv, names->rv);
+	w.names[0] = (struct known){names->name, strlen(names->name)};
+	w.names[1] = (struct known){names->ns, strlen(names->ns)};
+	w.names[2] = (struct known){names->uid, strlen(names->uid)};
+	w.names[3] = (struct known){w.rv, n_rv};
 	put_value(&w, tree);
 }
 
@@ -363,9 +413,26 @@ static struct text take_uuid(struct reader *r)
 	return (struct text){s, 36};
 }
 
+static struct text take_ipv4(struct reader *r)
+{
+	const uint8_t *bytes = take(r, 4);
+	char *s = fl_arena_alloc(r->a, 16), *at = s;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i)
+			*at++ = '.';
+		if (bytes[i] >= 100)
+			*at++ = (char)('0' + bytes[i] / 100);
+		if (bytes[i] >= 10)
+			*at++ = (char)('0' + bytes[i] / 10 % 10);
+		*at++ = (char)('0' + bytes[i] % 10);
+	}
+	*at = 0;
+	return (struct text){s, (uint32_t)(at - s)};
+}
+
 static struct text take_string(struct reader *r, unsigned tag)
 {
-	char buf[FL_TIME_STRLEN > INET_ADDRSTRLEN ? FL_TIME_STRLEN : INET_ADDRSTRLEN];
+	char buf[FL_TIME_STRLEN];
 	if (tag >= T_WORD) {
 		return (struct text){words[tag - T_WORD],
 				     lengths[tag - T_WORD]}; // for the life of the process: not copied
@@ -382,16 +449,14 @@ static struct text take_string(struct reader *r, unsigned tag)
 	case T_UID:
 		return copy(r, r->names->uid, strlen(r->names->uid));
 	case T_RV:
-		snprintf(buf, sizeof(buf), "%" PRIu64, r->names->rv);
-		return copy(r, buf, strlen(buf));
+		return copy(r, buf, format_decimal(buf, r->names->rv));
 	case T_UUID:
 		return take_uuid(r);
 	case T_TIME:
 		fl_time_format(take_signed(r) * 1000000000, buf);
-		return copy(r, buf, strlen(buf));
+		return copy(r, buf, 20);
 	case T_IPV4:
-		inet_ntop(AF_INET, take(r, 4), buf, sizeof(buf));
-		return copy(r, buf, strlen(buf));
+		return take_ipv4(r);
 	case T_AGAIN: {
 		struct reader back = *r;
 		back.at = r->start + take_varint(r);

@@ -27,6 +27,7 @@ struct fl_client_call {
 	struct request *request;          // until it is started
 	struct fl_http_call *http;
 	fl_client_done done;
+	fl_client_text_done text_done; // one of the two, or none
 	void *arg;
 	bool counted;         // in c->running
 	struct fl_err failed; // code set: never started
@@ -174,10 +175,13 @@ const char *fl_client_path(struct fl_arena *a, const struct fl_gvr *gvr, const c
 			   const char *subresource)
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
-	if (gvr->group[0])
-		fl_buf_printf(&b, "/apis/%s/%s", gvr->group, gvr->version);
-	else
-		fl_buf_printf(&b, "/api/%s", gvr->version);
+	fl_buf_reserve(&b, 128);
+	fl_buf_puts(&b, gvr->group[0] ? "/apis/" : "/api/");
+	if (gvr->group[0]) {
+		fl_buf_puts(&b, gvr->group);
+		fl_buf_putc(&b, '/');
+	}
+	fl_buf_puts(&b, gvr->version);
 	if (!fl_str_empty(ns)) {
 		fl_buf_puts(&b, "/namespaces");
 		put_segment(&b, ns);
@@ -226,13 +230,13 @@ static void advance(struct fl_client *c);
 static void finish(struct fl_client_call *call, int rc, int status, struct fl_arena *a, struct fl_json *body,
 		   const struct fl_err *err)
 {
-	fl_client_done done = call->done;
-	void *arg = call->arg;
-	struct fl_client *c = call->c;
+	struct fl_client_call was = *call;
 	free_call(call);
-	advance(c);
-	if (done)
-		done(arg, rc, status, a, body, err);
+	advance(was.c);
+	if (was.text_done)
+		was.text_done(was.arg, rc, status, NULL, 0, err);
+	else if (was.done)
+		was.done(was.arg, rc, status, a, body, err);
 }
 
 static void on_done(void *arg, int rc, int status, const char *body, size_t len, const struct fl_err *err)
@@ -248,6 +252,13 @@ static void on_done(void *arg, int rc, int status, const char *body, size_t len,
 		return;
 	}
 	fl_client_note_back(call->c);
+	if (call->text_done && status >= 200 && status < 300) {
+		struct fl_client_call was = *call;
+		free_call(call);
+		advance(was.c);
+		was.text_done(was.arg, 0, status, body, len, &answer);
+		return;
+	}
 	if (len && (body[0] == '{' || body[0] == '[')) {
 		struct fl_err parse = {0};
 		rc = fl_json_parse(&a, body, len, NULL, &tree, &parse);
@@ -314,22 +325,25 @@ static void advance(struct fl_client *c)
 		launch(c, call);
 }
 
-static void start(struct fl_client *c, const char *method, const char *path, const char *content_type, const void *body,
-		  size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
+static struct fl_client_call *start(struct fl_client *c, const char *method, const char *path, const char *content_type,
+				    const void *body, size_t len, struct fl_client_call **ret)
 {
 	struct fl_client_call *call = FL_NEW(struct fl_client_call);
 	struct request *r = FL_NEW(struct request);
-	*call = (struct fl_client_call){.c = c, .request = r, .done = done, .arg = arg};
+	*call = (struct fl_client_call){.c = c, .request = r};
 	snprintf(r->method, sizeof(r->method), "%s", method);
-	fl_buf_printf(&r->url, "%s%s", c->server, path);
-	if (content_type)
-		fl_buf_printf(&r->type, "Content-Type: %s", content_type);
+	fl_buf_puts(&r->url, c->server);
+	fl_buf_puts(&r->url, path);
+	if (content_type) {
+		fl_buf_puts(&r->type, "Content-Type: ");
+		fl_buf_puts(&r->type, content_type);
+	}
 	if (len)
 		fl_buf_append(&r->body, body, len);
 	TAILQ_INSERT_TAIL(&c->waiting, call, link);
 	if (ret)
 		*ret = call;
-	advance(c);
+	return call;
 }
 
 void fl_client_cancel(struct fl_client_call **callp)
@@ -346,7 +360,19 @@ void fl_client_cancel(struct fl_client_call **callp)
 void fl_client_raw(struct fl_client *c, const char *method, const char *path, const char *content_type,
 		   const void *body, size_t len, fl_client_done done, void *arg, struct fl_client_call **ret)
 {
-	start(c, method, path, content_type, body, len, done, arg, ret);
+	struct fl_client_call *call = start(c, method, path, content_type, body, len, ret);
+	call->done = done;
+	call->arg = arg;
+	advance(c);
+}
+
+void fl_client_text(struct fl_client *c, const char *method, const char *path, const char *content_type,
+		    const void *body, size_t len, fl_client_text_done done, void *arg, struct fl_client_call **ret)
+{
+	struct fl_client_call *call = start(c, method, path, content_type, body, len, ret);
+	call->text_done = done;
+	call->arg = arg;
+	advance(c);
 }
 
 static void send_tree(struct fl_client *c, const char *method, const char *path, const char *content_type,
@@ -354,14 +380,14 @@ static void send_tree(struct fl_client *c, const char *method, const char *path,
 {
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	fl_json_write(&b, tree);
-	start(c, method, path, content_type, b.data, b.len, done, arg, ret);
+	fl_client_raw(c, method, path, content_type, b.data, b.len, done, arg, ret);
 }
 
 void fl_client_get(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name, fl_client_done done,
 		   void *arg, struct fl_client_call **ret)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	start(c, "GET", fl_client_path(&a, gvr, ns, name, NULL), NULL, NULL, 0, done, arg, ret);
+	fl_client_raw(c, "GET", fl_client_path(&a, gvr, ns, name, NULL), NULL, NULL, 0, done, arg, ret);
 }
 
 void fl_client_create(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
@@ -379,17 +405,23 @@ void fl_client_update(struct fl_client *c, const struct fl_gvr *gvr, const char 
 	send_tree(c, "PUT", fl_client_path(&a, gvr, ns, name, subresource), "application/json", obj, done, arg, ret);
 }
 
-void fl_client_patch(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name,
-		     const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_client_done done,
-		     void *arg, struct fl_client_call **ret)
+const char *fl_client_patch_type(enum fl_patch_type type)
 {
 	static const char *const types[] = {
 	    [FL_PATCH_MERGE] = "application/merge-patch+json",
 	    [FL_PATCH_STRATEGIC] = "application/strategic-merge-patch+json",
 	    [FL_PATCH_JSON] = "application/json-patch+json",
 	};
+	return types[type];
+}
+
+void fl_client_patch(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name,
+		     const char *subresource, enum fl_patch_type type, const struct fl_json *patch, fl_client_done done,
+		     void *arg, struct fl_client_call **ret)
+{
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	send_tree(c, "PATCH", fl_client_path(&a, gvr, ns, name, subresource), types[type], patch, done, arg, ret);
+	send_tree(c, "PATCH", fl_client_path(&a, gvr, ns, name, subresource), fl_client_patch_type(type), patch, done,
+		  arg, ret);
 }
 
 void fl_client_delete(struct fl_client *c, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,

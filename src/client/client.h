@@ -56,5 +56,13 @@ void fl_client_delete(struct fl_client *c, const struct fl_gvr *gvr, const char 
 // Any path, e.g. "/readyz"; body and content_type may be NULL.
 void fl_client_raw(struct fl_client *c, const char *method, const char *path, const char *content_type,
 		   const void *body, size_t len, fl_client_done done, void *arg, struct fl_client_call **ret);
+// The same, for callers who need little of an answer: the text instead of a tree, borrowed for the call. It is JSON as
+// far as its first byte tells.
+typedef void (*fl_client_text_done)(void *arg, int rc, int http_status, const char *text, size_t len,
+				    const struct fl_err *err);
+void fl_client_text(struct fl_client *c, const char *method, const char *path, const char *content_type,
+		    const void *body, size_t len, fl_client_text_done done, void *arg, struct fl_client_call **ret);
+// "application/merge-patch+json" ...
+const char *fl_client_patch_type(enum fl_patch_type type);
 void fl_client_cancel(struct fl_client_call **call);
 uv_loop_t *fl_client_loop(const struct fl_client *c);

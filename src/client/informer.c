@@ -150,10 +150,13 @@ static void put_all(fl_object_vec *v)
 // An answer with a revision that the watch has passed is in the cache or overtaken.
 static void apply_answer(struct fl_informer *i, struct fl_object *o)
 {
-	if (o->rv > i->rv)
-		fl_informer_apply(i, o);
-	else
+	if (o->rv <= i->rv) {
 		fl_object_put(&o);
+		return;
+	}
+	if (o->rv > i->wrote_rv)
+		i->wrote_rv = o->rv;
+	fl_informer_apply(i, o);
 }
 
 struct leaving {
@@ -251,11 +254,25 @@ int fl_informer_pack(const struct fl_informer *i, const struct fl_json *tree, co
 			      err);
 }
 
+const struct fl_json *fl_informer_tree(const struct fl_informer *i, const struct fl_object *o)
+{
+	return o && o == i->fresh ? i->fresh_tree : NULL;
+}
+
+static bool is_partial(const struct fl_informer *i)
+{
+	return i->opts.label_selector || i->opts.field_selector;
+}
+
+bool fl_informer_passed(const struct fl_informer *i, uint64_t rv)
+{
+	return is_partial(i) || (rv <= i->rv && !i->listing);
+}
+
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer)
 {
 	struct fl_object *o = NULL;
-	i->writes = true;
-	if (i->opts.label_selector || i->opts.field_selector || !fl_json_is(answer, FL_JSON_OBJECT))
+	if (is_partial(i) || !fl_json_is(answer, FL_JSON_OBJECT))
 		return;
 	if (fl_informer_pack(i, answer, NULL, NULL, &o, NULL) < 0)
 		return; // a Status, for example

@@ -38,6 +38,10 @@ size_t fl_informer_count(const struct fl_informer *i);
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),
 		      void *arg);
 
+// In on_change, about the object that is told: its tree where it is at hand, as it came from the watch, else NULL. It
+// goes with the call.
+const struct fl_json *fl_informer_tree(const struct fl_informer *i, const struct fl_object *o);
+
 // Lists anew and tells of every object, changed or not, as of a change of itself.
 void fl_informer_retell(struct fl_informer *i);
 
@@ -46,4 +50,6 @@ void fl_informer_retell(struct fl_informer *i);
 // already: an answer not newer than the watch's last event is old news. Only for informers without selectors.
 // on_change runs as for an event.
 void fl_informer_wrote(struct fl_informer *i, const struct fl_json *answer);
+// An answer of that revision is old news: fl_informer_wrote would do nothing.
+bool fl_informer_passed(const struct fl_informer *i, uint64_t rv);
 void fl_informer_removed(struct fl_informer *i, const char *ns, const char *name, const char *uid);

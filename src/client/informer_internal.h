@@ -18,7 +18,6 @@ struct fl_informer {
 	uv_timer_t timer;
 	unsigned depth; // user callbacks on the stack
 	bool stopped, synced;
-	bool writes; // answers to our own writes come, too (fl_informer_wrote): many events are known already
 
 	// informer.c
 	struct fl_cache cache; // empty where the informer forgets;
@@ -26,15 +25,18 @@ struct fl_informer {
 	struct fl_map removed; // uids that fl_informer_removed took out and whose DELETED event has not come yet
 	fl_object_vec wrote;   // answers that came while a list was under way
 	uint64_t rv;           // of the last event, bookmark or list: the watch goes on from here
+	uint64_t wrote_rv;     // the newest answer that came before its event: until then events may be known
 
 	// reflector.c
 	struct fl_http_call *call;
-	struct fl_arena scratch; // the tree of the object that is being read
-	struct fl_buf text;      // a page, a line that has not ended, or an error's body
-	fl_object_vec listed;    // objects of the pages so far
-	uint64_t list_rv;        // of the first page
-	char *page;              // token of the next page; NULL: begin anew
-	bool listing, abandon;   // abandon: what still comes of the stream is not read
+	struct fl_arena scratch;       // the tree of the object that is being read
+	const struct fl_object *fresh; // what was packed from that tree and is being told, or NULL
+	const struct fl_json *fresh_tree;
+	struct fl_buf text;    // a page, a line that has not ended, or an error's body
+	fl_object_vec listed;  // objects of the pages so far
+	uint64_t list_rv;      // of the first page
+	char *page;            // token of the next page; NULL: begin anew
+	bool listing, abandon; // abandon: what still comes of the stream is not read
 	bool relist, complained;
 	bool retell; // with the next list
 	unsigned backoff_ms;

@@ -130,9 +130,10 @@ static bool parse_revision(struct fl_span raw, uint64_t *ret)
 static int pack(struct fl_informer *i, struct fl_span text, const char *kind, const char *version,
 		struct fl_object **ret, struct fl_err *err)
 {
+	static const struct fl_json_parse_opts opts = {.left_out = {"metadata", "managedFields", 2}};
 	struct fl_json *tree;
 	fl_arena_reset(&i->scratch);
-	int rc = fl_json_parse(&i->scratch, text.p, text.n, NULL, &tree, err);
+	int rc = fl_json_parse(&i->scratch, text.p, text.n, &opts, &tree, err);
 	return rc < 0 ? rc : fl_informer_pack(i, tree, kind, version, ret, err);
 }
 
@@ -306,23 +307,35 @@ static void on_bookmark(struct fl_informer *i, const struct fl_json *object)
 		i->rv = rv;
 }
 
-// The event of a write whose answer the cache has already, told by its first bytes: most events of a role that writes.
+static bool copy_text(struct fl_span text, char *buf, size_t cap)
+{
+	if (text.n >= cap)
+		return false;
+	if (text.n)
+		memcpy(buf, text.p, text.n);
+	buf[text.n] = 0;
+	return true;
+}
+
+// The event of a write whose answer the cache has already, told by its first bytes, {"type":"ADDED","object":{...
+// Of any other form, or when in doubt: false.
 static bool is_known(struct fl_informer *i, struct fl_span line)
 {
-	struct fl_span type = fl_scan_member(line, "type"), object = fl_scan_member(line, "object");
-	struct fl_span meta = fl_scan_member(object, "metadata"), ns = fl_scan_member(meta, "namespace");
-	char name_text[256], ns_text[256] = "";
-	uint64_t rv;
-	if (!(fl_span_is(type, "ADDED") || fl_span_is(type, "MODIFIED")) ||
-	    !fl_span_text(fl_scan_member(meta, "name"), name_text, sizeof(name_text)) ||
-	    (ns.p && !fl_span_text(ns, ns_text, sizeof(ns_text))) ||
-	    !parse_revision(fl_scan_member(meta, "resourceVersion"), &rv))
+	struct fl_scan s;
+	struct fl_span key, type;
+	struct fl_scan_meta m;
+	char name[256], ns[256];
+	if (!fl_scan_begin(&s, line) || !fl_scan_name(&s, &key) || !fl_span_equals(key, "type") ||
+	    !fl_scan_skip(&s, &type) || !(fl_span_is(type, "ADDED") || fl_span_is(type, "MODIFIED")) ||
+	    !fl_scan_name(&s, &key) || !fl_span_equals(key, "object") ||
+	    !fl_scan_identify((struct fl_span){s.at, (size_t)(s.end - s.at)}, &m) ||
+	    !copy_text(m.name, name, sizeof(name)) || !copy_text(m.ns, ns, sizeof(ns)))
 		return false;
-	const struct fl_object *o = fl_cache_find(&i->cache, ns_text, name_text);
-	if (!o || o->rv != rv)
+	const struct fl_object *o = fl_cache_find(&i->cache, ns, name);
+	if (!o || o->rv != m.rv)
 		return false;
-	if (rv > i->rv)
-		i->rv = rv;
+	if (m.rv > i->rv)
+		i->rv = m.rv;
 	return true;
 }
 
@@ -339,23 +352,29 @@ static void apply_event(struct fl_informer *i, const struct fl_json *object, boo
 	}
 	if (o->rv > i->rv)
 		i->rv = o->rv;
+	if (!i->opts.reduce) {
+		i->fresh = o;
+		i->fresh_tree = object;
+	}
 	if (deleted)
 		fl_informer_apply_deleted(i, o);
 	else
 		fl_informer_apply(i, o);
+	i->fresh = NULL;
 	recovered(i);
 }
 
 static void on_frame(struct fl_informer *i, struct fl_span line)
 {
+	static const struct fl_json_parse_opts opts = {.left_out = {"metadata", "managedFields", 3}};
 	struct fl_json *event;
 	struct fl_err err = {0};
-	if (i->writes && is_known(i, line)) {
+	if (i->rv < i->wrote_rv && is_known(i, line)) {
 		recovered(i);
 		return;
 	}
 	fl_arena_reset(&i->scratch);
-	if (fl_json_parse(&i->scratch, line.p, line.n, NULL, &event, &err) < 0) {
+	if (fl_json_parse(&i->scratch, line.p, line.n, &opts, &event, &err) < 0) {
 		abandon(i, "watch", &err);
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/str.h"
 
@@ -24,6 +25,20 @@ bool fl_scan_begin(struct fl_scan *s, struct fl_span text);
 // The next member; `key` (without its quotes, escapes not resolved) is
 // empty in an array. False at the end, or with s->broken.
 bool fl_scan_next(struct fl_scan *s, struct fl_span *key, struct fl_span *value);
+
+// The next member's name alone: s->at is where its value begins, whose end nobody has looked for. One of the two below
+// must follow; after fl_scan_enter the walk over the outer object is over.
+bool fl_scan_name(struct fl_scan *s, struct fl_span *key);
+bool fl_scan_skip(struct fl_scan *s, struct fl_span *value);
+bool fl_scan_enter(const struct fl_scan *s, struct fl_scan *inner); // false when the value is no object
+
+// What an object is called and how old it is: the first members of its metadata, as servers write them. All are set,
+// but for ns of a cluster-scoped object. Reads no further than it must; `text` may go on behind the object.
+struct fl_scan_meta {
+	struct fl_span name, ns, uid; // without quotes
+	uint64_t rv;
+};
+bool fl_scan_identify(struct fl_span text, struct fl_scan_meta *ret);
 
 // The value of a member of an object; {NULL, 0} when absent.
 struct fl_span fl_scan_member(struct fl_span object, const char *key);

@@ -39,6 +39,7 @@ struct fl_hub {
 		struct fl_arena arena;
 		const struct fl_object *objects[2];
 		const struct fl_json *trees[2];
+		const struct fl_informer *informer;
 	} told;
 	struct feed feeds[FL_HUB_KIND_COUNT];
 	FL_VEC(struct synced_fn) on_synced;
@@ -85,6 +86,7 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 	struct fl_hub *h = f->hub;
 	h->told.objects[0] = old;
 	h->told.objects[1] = new_obj;
+	h->told.informer = f->informer;
 	for (size_t i = 0; i < f->listeners.n; i++)
 		f->listeners.v[i].fn(f->listeners.v[i].arg, old, new_obj);
 	memset(h->told.objects, 0, sizeof(h->told.objects));
@@ -98,6 +100,8 @@ const struct fl_json *fl_hub_tree(struct fl_hub *h, const struct fl_object *o)
 	if (!o)
 		return NULL;
 	assert(o == h->told.objects[i]);
+	if (!h->told.trees[i] && h->told.informer)
+		h->told.trees[i] = fl_informer_tree(h->told.informer, o);
 	if (!h->told.trees[i])
 		h->told.trees[i] = fl_object_tree(o, &h->told.arena);
 	return h->told.trees[i];

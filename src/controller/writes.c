@@ -6,6 +6,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "client/scan.h"
+
+#define JSON        "application/json"
+#define USUAL_BYTES 1000 // of a request's body: room for it at once
 
 struct echo { // of a change that was told before an answer
 	uint64_t rv;
@@ -120,21 +124,16 @@ bool fl_writes_echo(struct fl_hub *h, const struct fl_workqueue *queue, const ch
 	return false;
 }
 
-static void forget_echo(struct fl_writes *w, const struct fl_json *answer)
+static void forget_echo(struct fl_writes *w, const struct fl_scan_meta *answer)
 {
-	const struct fl_json *meta = fl_json_get(answer, "metadata");
-	unsigned long long rv;
-	if (!fl_parse_u64(fl_json_str_or(meta, "resourceVersion", ""), &rv))
-		return;
 	for (size_t i = 0; i < w->echoes.n; i++)
-		if (w->echoes.v[i].rv == rv && fl_streq(fl_json_str(meta, "uid"), w->echoes.v[i].uid)) {
+		if (w->echoes.v[i].rv == answer->rv && fl_span_equals(answer->uid, w->echoes.v[i].uid)) {
 			fl_vec_remove(&w->echoes, i);
 			return;
 		}
 }
 
-static void judge(const struct write *one, int rc, int http_status, const struct fl_json *body,
-		  const struct fl_err *err)
+static void judge(const struct write *one, int rc, int http_status, const struct fl_err *err)
 {
 	struct fl_writes *w = one->w;
 	if (rc == 0 || (rc == -ENOENT && (one->uid || one->uncached)))
@@ -149,20 +148,48 @@ static void judge(const struct write *one, int rc, int http_status, const struct
 			err->text);
 }
 
-static void on_done(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
-		    const struct fl_err *err)
+// The watch was faster and nobody asks for more: the answer needs not be read.
+static bool is_old_news(const struct write *one, const struct fl_scan_meta *answer)
+{
+	struct fl_informer *i = fl_hub_informer_of(one->w->hub, one->gvr);
+	return !one->done && !one->uid && (!i || one->uncached || fl_informer_passed(i, answer->rv));
+}
+
+static int read_answer(struct fl_arena *a, const char *text, size_t len, const struct fl_json **ret, struct fl_err *err)
+{
+	static const struct fl_json_parse_opts opts = {.left_out = {"metadata", "managedFields", 2}};
+	struct fl_json *tree;
+	if (!len || (text[0] != '{' && text[0] != '['))
+		return 0;
+	int rc = fl_json_parse(a, text, len, &opts, &tree, err);
+	if (rc < 0) {
+		fl_err_prefix(err, "the server's answer is no JSON");
+		return -EPROTO;
+	}
+	*ret = tree;
+	return 0;
+}
+
+static void on_done(void *arg, int rc, int http_status, const char *text, size_t len, const struct fl_err *err)
 {
 	struct write *one = arg;
 	struct fl_writes *w = one->w;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *answer = NULL;
+	struct fl_scan_meta meta;
+	struct fl_err why = *err;
+	bool told = rc == 0 && len && fl_scan_identify((struct fl_span){text, len}, &meta);
 	one->call = NULL;
-	judge(one, rc, http_status, body, err);
+	if (rc == 0 && !(told && is_old_news(one, &meta)))
+		rc = read_answer(&a, text, len, &answer, &why);
+	judge(one, rc, http_status, &why);
 	*fl_hub_answered(w->hub) = w->queue;
-	into_cache(one, rc, body);
-	if (rc == 0 && w->echoes.n)
-		forget_echo(w, body);
+	into_cache(one, rc, answer);
+	if (told && w->echoes.n)
+		forget_echo(w, &meta);
 	*fl_hub_answered(w->hub) = NULL;
 	if (one->done)
-		one->done(one->arg, rc, body, err);
+		one->done(one->arg, rc, answer, &why);
 	*one->link = one->next;
 	if (one->next)
 		one->next->link = one->link;
@@ -190,20 +217,32 @@ static struct write *add(struct fl_writes *w, const struct fl_gvr *gvr, const ch
 	return one;
 }
 
+static void request(struct write *one, const char *method, const char *path, const char *type,
+		    const struct fl_json *body)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	if (body) {
+		fl_buf_reserve(&b, USUAL_BYTES);
+		fl_json_write(&b, body);
+	}
+	fl_client_text(fl_hub_client(one->w->hub), method, path, body ? type : NULL, b.data, b.len, on_done, one,
+		       &one->call);
+}
+
 void fl_writes_create(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const struct fl_json *obj,
 		      fl_writes_done done, void *arg)
 {
 	const struct fl_json *meta = fl_json_get(obj, "metadata");
 	const char *name = fl_json_str(meta, "name");
 	struct write *one = add(w, gvr, "create", ns, name ? name : fl_json_str(meta, "generateName"), done, arg);
-	fl_client_create(fl_hub_client(w->hub), gvr, ns, obj, on_done, one, &one->call);
+	request(one, "POST", fl_client_path(&w->arena, gvr, ns, NULL, NULL), JSON, obj);
 }
 
 void fl_writes_update(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
 		      const char *subresource, const struct fl_json *obj, fl_writes_done done, void *arg)
 {
 	struct write *one = add(w, gvr, "update", ns, name, done, arg);
-	fl_client_update(fl_hub_client(w->hub), gvr, ns, name, subresource, obj, on_done, one, &one->call);
+	request(one, "PUT", fl_client_path(&w->arena, gvr, ns, name, subresource), JSON, obj);
 }
 
 void fl_writes_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
@@ -211,57 +250,58 @@ void fl_writes_patch(struct fl_writes *w, const struct fl_gvr *gvr, const char *
 		     void *arg)
 {
 	struct write *one = add(w, gvr, "patch", ns, name, done, arg);
-	fl_client_patch(fl_hub_client(w->hub), gvr, ns, name, subresource, type, patch, on_done, one, &one->call);
+	request(one, "PATCH", fl_client_path(&w->arena, gvr, ns, name, subresource), fl_client_patch_type(type), patch);
 }
 
 void fl_writes_post(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
 		    const char *subresource, const struct fl_json *obj, fl_writes_done done, void *arg)
 {
-	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	struct write *one = add(w, gvr, subresource, ns, name, done, arg);
-	fl_json_write(&b, obj);
-	fl_client_raw(fl_hub_client(w->hub), "POST", fl_client_path(&w->arena, gvr, ns, name, subresource),
-		      "application/json", b.data, b.len, on_done, one, &one->call);
+	request(one, "POST", fl_client_path(&w->arena, gvr, ns, name, subresource), JSON, obj);
 }
 
 void fl_writes_raw(struct fl_writes *w, const struct fl_gvr *gvr, const char *method, const char *ns, const char *name,
 		   const char *path, const struct fl_json *body, fl_writes_done done, void *arg)
 {
-	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	struct write *one = add(w, gvr, method, ns, name, done, arg);
 	one->uncached = true;
-	if (body)
-		fl_json_write(&b, body);
-	fl_client_raw(fl_hub_client(w->hub), method, path, body ? "application/json" : NULL, b.data, b.len, on_done,
-		      one, &one->call);
+	request(one, method, path, JSON, body);
+}
+
+static struct fl_json *delete_options(struct fl_arena *a, const char *uid, const char *resource_version,
+				      int grace_seconds, const char *propagation)
+{
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, o, "kind", "DeleteOptions");
+	fl_json_set_str(a, o, "apiVersion", "v1");
+	if (grace_seconds >= 0)
+		fl_json_set_int(a, o, "gracePeriodSeconds", grace_seconds);
+	fl_json_set_str(a, o, "propagationPolicy", propagation);
+	struct fl_json *p = fl_json_set_object(a, o, "preconditions");
+	fl_json_set_str(a, p, "uid", uid);
+	fl_json_set_str(a, p, "resourceVersion", resource_version);
+	return o;
+}
+
+static void send_delete(struct write *one, const char *uid, const char *resource_version, int grace_seconds,
+			const char *propagation)
+{
+	struct fl_arena *a = &one->w->arena;
+	one->uid = fl_arena_strdup(a, uid);
+	request(one, "DELETE", fl_client_path(a, one->gvr, one->ns, one->name, NULL), JSON,
+		delete_options(a, uid, resource_version, grace_seconds, propagation));
 }
 
 void fl_writes_delete_exact(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name,
 			    const char *uid, const char *resource_version, const char *propagation)
 {
-	struct fl_arena *a = &w->arena;
-	AUTO(fl_buf_deinit) struct fl_buf b = {0};
-	struct write *one = add(w, gvr, "delete", ns, name, NULL, NULL);
-	one->uid = fl_arena_strdup(a, uid);
-	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
-	fl_json_set_str(a, o, "kind", "DeleteOptions");
-	fl_json_set_str(a, o, "apiVersion", "v1");
-	fl_json_set_str(a, o, "propagationPolicy", propagation);
-	struct fl_json *p = fl_json_set_object(a, o, "preconditions");
-	fl_json_set_str(a, p, "uid", uid);
-	fl_json_set_str(a, p, "resourceVersion", resource_version);
-	fl_json_write(&b, o);
-	fl_client_raw(fl_hub_client(w->hub), "DELETE", fl_client_path(a, gvr, ns, name, NULL), "application/json",
-		      b.data, b.len, on_done, one, &one->call);
+	send_delete(add(w, gvr, "delete", ns, name, NULL, NULL), uid, resource_version, -1, propagation);
 }
 
 void fl_writes_delete(struct fl_writes *w, const struct fl_gvr *gvr, const char *ns, const char *name, const char *uid,
 		      int grace_seconds, const char *propagation, fl_writes_done done, void *arg)
 {
-	struct write *one = add(w, gvr, "delete", ns, name, done, arg);
-	one->uid = fl_arena_strdup(&w->arena, uid);
-	fl_client_delete(fl_hub_client(w->hub), gvr, ns, name, uid, grace_seconds, propagation, on_done, one,
-			 &one->call);
+	send_delete(add(w, gvr, "delete", ns, name, done, arg), uid, NULL, grace_seconds, propagation);
 }
 
 void fl_writes_fail(struct fl_writes *w)

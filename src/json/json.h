@@ -54,6 +54,13 @@ struct fl_json_parse_opts {
 	// spec.ports[0].port
 	void (*on_duplicate)(void *arg, const char *path);
 	void *arg;
+	// {"metadata", "managedFields", 2}: where a member of that name, `depth` objects deep, stands in one of the
+	// other's name, and is an object or an array, it is left out of the tree. It is skipped with an eye on strings
+	// and brackets alone.
+	struct fl_json_left_out {
+		const char *parent, *name;
+		unsigned depth;
+	} left_out; // depth 0: none
 };
 
 // Parses exactly one document (RFC 8259, UTF-8 checked; invalid bytes are an error). The tree points into the arena,

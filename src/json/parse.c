@@ -394,7 +394,52 @@ static void drop_index(struct frame *f)
 
 // ---- the document
 
-// From the quote of a name to behind its colon.
+static bool is_left_out(const struct parser *ps, const struct frame *f, const char *key, uint32_t len)
+{
+	const struct fl_json_left_out *l = &ps->opts->left_out;
+	if (ps->depth != l->depth || strlen(l->name) != len || memcmp(l->name, key, len) != 0)
+		return false;
+	const struct fl_json *parent = f->node;
+	return parent->key && parent->key_len == strlen(l->parent) &&
+	       memcmp(l->parent, parent->key, parent->key_len) == 0;
+}
+
+// Behind the value at ps->p, a container; of another one nothing is skipped.
+static int skip_container(struct parser *ps)
+{
+	size_t depth = 0;
+	char *p = ps->p;
+	do {
+		if (p >= ps->end)
+			return unexpected(ps, ps->end, "");
+		switch (*p++) {
+		case '{':
+		case '[':
+			depth++;
+			break;
+		case '}':
+		case ']':
+			depth--;
+			break;
+		case '"':
+			for (;; p++) {
+				p = (char *)(uintptr_t)fl_json_scan(p, ps->end);
+				if (p == ps->end)
+					return unexpected(ps, p, "");
+				if (*p == '"')
+					break;
+				p += *p == '\\' && p + 1 < ps->end;
+			}
+			p++;
+			break;
+		}
+	} while (depth);
+	ps->p = p;
+	skip_space(ps);
+	return 0;
+}
+
+// From the quote of a name to behind its colon. 1: a member that is left out, ps->p is behind its value.
 static int read_name(struct parser *ps, struct frame *f)
 {
 	if (*ps->p != '"')
@@ -409,6 +454,10 @@ static int read_name(struct parser *ps, struct frame *f)
 		return unexpected(ps, ps->p, "after object key");
 	ps->p++;
 	skip_space(ps);
+	if (ps->opts && (*ps->p == '[' || *ps->p == '{') && is_left_out(ps, f, key, len)) {
+		rc = skip_container(ps);
+		return rc < 0 ? rc : 1;
+	}
 	begin_member(ps, f, key, len);
 	return 0;
 }
@@ -471,6 +520,7 @@ value:
 			return rc;
 		skip_space(ps);
 	}
+closed:
 	while (ps->depth) {
 		struct frame *f = &ps->frames[ps->depth - 1];
 		bool object = f->node->type == FL_JSON_OBJECT;
@@ -493,6 +543,8 @@ name:
 	rc = read_name(ps, &ps->frames[ps->depth - 1]);
 	if (rc < 0)
 		return rc;
+	if (rc > 0)
+		goto closed;
 	j = ps->frames[ps->depth - 1].at;
 	goto value;
 element:

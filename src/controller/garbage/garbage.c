@@ -164,11 +164,15 @@ static const struct fl_json *tree_of(const struct feed *f, struct fl_arena *a, c
 static void on_gone(struct feed *f, struct fl_arena *a, const char *key, const struct fl_object *old)
 {
 	struct fl_garbage *g = f->g;
-	fl_index_del(&g->dependents, "", key);
 	free(fl_map_del(&g->confirmed, old->uid));
 	enqueue_dependents(g, old->uid);
+	if (!(fl_object_marks(old) & FL_OBJECT_OWNED))
+		return;
+	fl_index_del(&g->dependents, "", key);
 	enqueue_owners(g, tree_of(f, a, old), old->ns);
 }
+
+static bool all_stand(struct fl_garbage *g, struct fl_arena *a, const char *ns, const struct fl_json *refs);
 
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
@@ -177,6 +181,8 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	char key[NAME_LEN];
 	const struct fl_object *o = now ? now : old;
+	if (now && !(fl_object_marks(now) | fl_object_marks(old)))
+		return; // neither owned nor ending, and it was neither: most objects
 	key_of(key, f->gvr, o->ns, o->name);
 	if (!now) {
 		on_gone(f, &a, key, old);
@@ -190,6 +196,8 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 		index_object(g, &a, key, refs);
 	if (new_refs && before)
 		enqueue_owners(g, before, now->ns);
+	if (!before && !fl_meta_deleting(after) && g->ready && all_stand(g, &a, now->ns, refs))
+		return; // what work() would find, which a new object of a living owner needs not wait for
 	if (new_refs || !before || fl_meta_deleting(after) != fl_meta_deleting(before) ||
 	    !same(fl_json_path(after, "metadata", "finalizers", NULL),
 		  fl_json_path(before, "metadata", "finalizers", NULL)))
@@ -248,9 +256,20 @@ static enum fl_owner_state state_of(void *arg, const struct fl_json *ref)
 		return FL_OWNER_SOLID; // a reference that the API does not allow: never a reason to delete
 	const struct fl_object *o = f ? find(f, namespaced ? l->ns : "", fl_json_str_or(ref, "name", "")) : NULL;
 	if (o && !strcmp(o->uid, uid))
-		return fl_garbage_is_ending(fl_object_tree(o, l->a), FL_FINALIZER_FOREGROUND) ? FL_OWNER_WAITING
-											      : FL_OWNER_SOLID;
+		return (fl_object_marks(o) & FL_OBJECT_DELETING) &&
+			       fl_garbage_is_ending(fl_object_tree(o, l->a), FL_FINALIZER_FOREGROUND)
+			   ? FL_OWNER_WAITING
+			   : FL_OWNER_SOLID;
 	return is_confirmed(l->g, uid) ? FL_OWNER_SOLID : FL_OWNER_UNKNOWN;
+}
+
+static bool all_stand(struct fl_garbage *g, struct fl_arena *a, const char *ns, const struct fl_json *refs)
+{
+	struct look l = {g, a, ns};
+	fl_json_each (ref, refs)
+		if (state_of(&l, ref) != FL_OWNER_SOLID)
+			return false;
+	return true;
 }
 
 static void on_timer(uv_timer_t *t);

@@ -48,8 +48,10 @@ static void comes_out_as_it_went_in(void **state)
 	    "[1,2,3,4,5,6,7]", "[1,2,3,4,5,6,7,8]",
 	    // what looks like a short form and is none
 	    "'0B7E8A52-94A4-4F8E-9D1C-6F2F0B6AD7C1'", "'0b7e8a5294a4-4f8e-9d1c-6f2f0b6ad7c1x'", "'01.2.3.4'", "'1.2.3'",
-	    "'1.2.3.256'", "'2024-02-30T00:00:00Z'", "'2024-02-28T00:00:00+00:00'", "'2024-02-28t00:00:00Z'",
-	    "'2024-02-28T00:00:00.5Z'", "'04711'", "'4711'", "4711",
+	    "'1.2.3.'", "'1.2.3.4.'", "'1.2.3.4.5'", "'1..2.3.4'", "'00.0.0.0'", "'1.2.3.0004'", "'.1.2.3.4'",
+	    "'1.2.3. 4'", "'1.2.3.4 '", "'10.0.200.99'", "'1.2.3.256'", "'2024-02-30T00:00:00Z'",
+	    "'2024-02-28T00:00:00+00:00'", "'2024-02-28t00:00:00Z'", "'2024-02-28T00:00:00.5Z'", "'04711'", "'4711'",
+	    "4711",
 	    // short forms
 	    "['web','team','0b7e8a52-94a4-4f8e-9d1c-6f2f0b6ad7c1','ffffffff-0000-ffff-0000-0123456789ab']",
 	    "['1969-12-31T23:59:59Z','0000-01-01T00:00:00Z','9999-12-31T23:59:59Z','255.255.255.255','0.0.0.0']",
@@ -137,13 +139,36 @@ static void packs_objects_of_lists(void **state)
 	assert_non_null(strstr(err.text, "resourceVersion"));
 }
 
+static unsigned marks(const char *meta)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	AUTO(fl_object_put) struct fl_object *o = NULL;
+	AUTO_FREE char *text = fl_asprintf("{\"metadata\":{\"name\":\"n\",\"resourceVersion\":\"7\"%s}}", meta);
+	struct fl_json *tree;
+	struct fl_err err = {0};
+	assert_int_equal(fl_json_parse(&a, text, strlen(text), NULL, &tree, &err), 0);
+	assert_int_equal(fl_object_pack(fl_resource_intern("", "pods"), tree, "Pod", "v1", &o, &err), 0);
+	return fl_object_marks(o);
+}
+
+static void marks_what_is_owned_or_ending(void **state)
+{
+	AUTO(fl_object_put)
+	struct fl_object *text = fl_object_new(fl_resource_intern("", "pods"), "", "n", "u", "{}", 2, -1, 1);
+	assert_int_equal(marks(""), 0);
+	assert_int_equal(marks(",\"ownerReferences\":[],\"finalizers\":[\"x\"]"), 0);
+	assert_int_equal(marks(",\"ownerReferences\":[{\"uid\":\"x\"}]"), FL_OBJECT_OWNED);
+	assert_int_equal(marks(",\"deletionTimestamp\":\"2026-01-02T03:04:05Z\""), FL_OBJECT_DELETING);
+	assert_int_equal(fl_object_marks(text), FL_OBJECT_OWNED | FL_OBJECT_DELETING); // nobody has looked
+	assert_int_equal(fl_object_marks(NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(comes_out_as_it_went_in),
-	    cmocka_unit_test(an_object_takes_a_third),
-	    cmocka_unit_test(recorded_objects_survive),
-	    cmocka_unit_test(packs_objects_of_lists),
+	    cmocka_unit_test(comes_out_as_it_went_in),       cmocka_unit_test(an_object_takes_a_third),
+	    cmocka_unit_test(recorded_objects_survive),      cmocka_unit_test(packs_objects_of_lists),
+	    cmocka_unit_test(marks_what_is_owned_or_ending),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,35 @@ static void speaks_rest(void **state)
 	teardown(&f);
 }
 
+static void on_text(void *arg, int rc, int http_status, const char *text, size_t len, const struct fl_err *err)
+{
+	struct answer *an = arg;
+	assert_false(an->done);
+	*an = (struct answer){.done = true, .rc = rc, .status = http_status};
+	snprintf(an->name, sizeof(an->name), "%.*s", (int)len, text ? text : "");
+	snprintf(an->text, sizeof(an->text), "%s", err->text);
+}
+
+static void hands_texts_over(void **state)
+{
+	struct fixture f;
+	struct answer an = {0};
+	setup(&f, serve);
+	fl_client_text(f.client, "PATCH", "/api/v1/nodes/n", fl_client_patch_type(FL_PATCH_MERGE), "{}", 2, on_text,
+		       &an, NULL);
+	finish(&f, &an, -EINVAL, 422, "", "bad");
+	assert_string_equal(f.seen[0].body, "{}");
+	assert_string_equal(f.seen[0].type, "application/merge-patch+json");
+	fl_client_text(f.client, "DELETE", "/api/v1/namespaces/d/pods/p", NULL, NULL, 0, on_text, &an, NULL);
+	finish(&f, &an, 0, 200, "{\"metadata\":{\"name\":\"p\"}}", "");
+	fl_client_text(f.client, "GET", "/broken", NULL, NULL, 0, on_text, &an, NULL);
+	finish(&f, &an, 0, 200, "{\"metadata\":", "");                               // nobody has read it
+	fl_client_text(f.client, "GET", "/readyz", NULL, NULL, 0, NULL, NULL, NULL); // nobody waits for the answer
+	fl_client_text(f.client, "GET", "/busy", NULL, NULL, 0, on_text, &an, NULL);
+	finish(&f, &an, -EAGAIN, 503, "", "503");
+	teardown(&f);
+}
+
 static void paths(void **state)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -198,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(speaks_rest),
+	    cmocka_unit_test(hands_texts_over),
 	    cmocka_unit_test(paths),
 	    cmocka_unit_test(nobody_listens),
 	    cmocka_unit_test(cancelled_calls_stay_silent),

@@ -9,7 +9,7 @@ struct record {
 	struct fixture *f;
 	struct fl_informer *i;
 	char changes[2048]; // "+a:5 ~a:5>6 -a:6 "
-	unsigned n, n_synced;
+	unsigned n, n_synced, n_trees;
 	bool stop_at_once, forget;
 };
 
@@ -34,9 +34,14 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 					    now->uid);
 	} else if (r->i) { // the cache holds the new state already
 		const struct fl_object *o = now ? now : old, *cached = fl_informer_find(r->i, o->ns, o->name);
-		if (now)
+		if (now) {
 			assert_ptr_equal(cached, now);
-		else if (cached) // made again under its name
+			const struct fl_json *tree = fl_informer_tree(r->i, now);
+			r->n_trees += tree != NULL;
+			if (tree)
+				assert_string_equal(fl_json_str_or(fl_json_get(tree, "metadata"), "uid", ""), now->uid);
+			assert_null(fl_informer_tree(r->i, old));
+		} else if (cached) // made again under its name
 			assert_string_not_equal(cached->uid, old->uid);
 	}
 	if (r->stop_at_once)
@@ -344,6 +349,9 @@ static void own_writes_at_once(void **state)
 	wrote(&r, pod("c", "uc", 21)); // overtaken by the watch
 	wrote(&r, pod("z", "uz", 5));  // long gone again
 	assert_string_equal(r.changes, "+c:20 ~c:20>22 ");
+	assert_int_equal(r.n_trees, 1); // of the event: a list and an answer have none
+	assert_true(fl_informer_passed(r.i, 22));
+	assert_false(fl_informer_passed(r.i, 23));
 	assert_null(fl_informer_find(r.i, "d", "z"));
 
 	r.changes[0] = 0;

@@ -83,13 +83,58 @@ static void reads_plain_strings(void **state)
 	assert_false(fl_span_is((struct fl_span){0}, "ADDED"));
 }
 
+static void identifies(const char *s, const char *ns, const char *name, const char *uid, unsigned rv)
+{
+	struct fl_scan_meta m;
+	if (!fl_scan_identify(text(s), &m))
+		fail_msg("%s", s);
+	assert_span(m.name, name);
+	assert_span(m.uid, uid);
+	if (ns)
+		assert_span(m.ns, ns);
+	else
+		assert_null(m.ns.p);
+	assert_int_equal(m.rv, rv);
+}
+
+static void identifies_objects(void **state)
+{
+	identifies(
+	    "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"d\",\"uid\":\"u\",\"resourceVersion\":"
+	    "\"7\",\"x\":1}}",
+	    "d", "a", "u", 7);
+	identifies(" { \"spec\":{\"metadata\":{\"name\":\"no\"}}, \"metadata\" : { \"labels\":{\"name\":\"}\"}, "
+		   "\"resourceVersion\":\"12\",\"uid\":\"u\",\"name\":\"a\"}}",
+		   NULL, "a", "u", 12);
+	// no further than needed: the rest may be cut off or be more than the object
+	identifies("{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"7\"", NULL, "a", "u", 7);
+	static const char *const not [] = {
+	    "",
+	    "[]",
+	    "{}",
+	    "{\"metadata\":[]}",
+	    "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\"}}",
+	    "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":7}}",
+	    "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"\"}}",
+	    "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"7x\"}}",
+	    "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"18446744073709551616\"}}",
+	    "{\"metadata\":{\"name\":\"\\u0061\",\"uid\":\"u\",\"resourceVersion\":\"7\"}}",
+	    "{\"kind\":,\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"7\"}}",
+	    "{\"metadata\":{\"name\":\"a\" \"uid\":\"u\",\"resourceVersion\":\"7\"}}",
+	};
+	for (size_t i = 0; i < sizeof(not ) / sizeof(*not ); i++) {
+		struct fl_scan_meta m;
+		if (fl_scan_identify(text(not [i]), &m))
+			fail_msg("identified: %s", not [i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(finds_members),
-	    cmocka_unit_test(walks_arrays),
-	    cmocka_unit_test(tells_what_is_broken),
-	    cmocka_unit_test(reads_plain_strings),
+	    cmocka_unit_test(finds_members),        cmocka_unit_test(walks_arrays),
+	    cmocka_unit_test(tells_what_is_broken), cmocka_unit_test(reads_plain_strings),
+	    cmocka_unit_test(identifies_objects),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,6 +335,48 @@ static void depth_is_bounded(void **state)
 	}
 }
 
+static void leaves_out(unsigned depth, const char *text, const char *want)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	struct fl_json_parse_opts opts = {.left_out = {"metadata", "managedFields", depth}};
+	struct fl_json *j;
+	struct fl_err err = {0};
+	int rc = fl_json_parse(&arena, text, strlen(text), &opts, &j, &err);
+	if (!want) {
+		assert_int_equal(rc, -EINVAL);
+		assert_true(err.text[0]);
+		return;
+	}
+	assert_int_equal(rc, 0);
+	fl_json_write(&b, j);
+	assert_string_equal(b.data, want);
+}
+
+static void leaves_out_what_nobody_reads(void **state)
+{
+	leaves_out(2, "{\"metadata\":{\"managedFields\":[]}}", "{\"metadata\":{}}");
+	leaves_out(2, "{\"metadata\":{\"a\":1, \"managedFields\" : [ {\"f\":\"]}\\\"\u00e9\"} ] , \"b\":2},\"c\":3}",
+		   "{\"metadata\":{\"a\":1,\"b\":2},\"c\":3}");
+	leaves_out(2, "{\"metadata\":{\"managedFields\":{\"x\":[1,{\"y\":{}}]},\"b\":2}}", "{\"metadata\":{\"b\":2}}");
+	leaves_out(3, "{\"object\":{\"metadata\":{\"managedFields\":[1]}}}", "{\"object\":{\"metadata\":{}}}");
+	// not that member, not there, or a scalar
+	leaves_out(0, "{\"metadata\":{\"managedFields\":[1]}}", "{\"metadata\":{\"managedFields\":[1]}}");
+	leaves_out(3, "{\"metadata\":{\"managedFields\":[1]}}", "{\"metadata\":{\"managedFields\":[1]}}");
+	leaves_out(2, "{\"a\":{\"metadata\":{\"managedFields\":[1]}}}",
+		   "{\"a\":{\"metadata\":{\"managedFields\":[1]}}}");
+	leaves_out(2, "{\"meta\":{\"managedFields\":[1]}}", "{\"meta\":{\"managedFields\":[1]}}");
+	leaves_out(2, "{\"metadata\":{\"managedField\":[1]}}", "{\"metadata\":{\"managedField\":[1]}}");
+	leaves_out(2, "{\"metadata\":{\"managedFields\":null}}", "{\"metadata\":{\"managedFields\":null}}");
+	leaves_out(2, "[{\"managedFields\":[1]}]", "[{\"managedFields\":[1]}]");
+	// its end must be there, and what follows is looked at
+	static const char *const broken[] = {"[",   "[\"",   "[\"\\",        "[\"\\\"]", "[{]}",     "[[]}}",
+					     "[]}", "[],}}", "[] \"b\":1}}", "[]]}}",    "{\"a\":[}"};
+	for (size_t i = 0; i < FL_COUNT(broken); i++) {
+		AUTO_FREE char *text = fl_asprintf("{\"metadata\":{\"managedFields\":%s", broken[i]);
+		leaves_out(2, text, NULL);
+	}
+}
+
 static void note(void *arg, const char *path)
 {
 	fl_buf_puts(arg, path);
@@ -437,6 +479,7 @@ int main(void)
 	    cmocka_unit_test_teardown(text_is_not_kept, deinit_arena),
 	    cmocka_unit_test_teardown(truncation_anywhere, deinit_arena),
 	    cmocka_unit_test_teardown(depth_is_bounded, deinit_arena),
+	    cmocka_unit_test_teardown(leaves_out_what_nobody_reads, deinit_arena),
 	    cmocka_unit_test_teardown(repeated_names_are_reported_and_the_last_wins, deinit_arena),
 	    cmocka_unit_test_teardown(names_of_any_number, deinit_arena),
 	    cmocka_unit_test_teardown(many_names_are_not_quadratic, deinit_arena),
