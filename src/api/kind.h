@@ -32,9 +32,10 @@ struct fl_kind_hooks {
 	// Between this view and the stored form (only where `stored_as` is set); `obj` is edited in place or replaced.
 	struct fl_json *(*to_stored)(struct fl_arena *a, struct fl_json *obj);
 	struct fl_json *(*from_stored)(struct fl_arena *a, struct fl_json *obj);
-	// Warnings for the client ("v1 Endpoints is deprecated ..."): text without the 299 prefix, or NULL. With obj
-	// NULL what concerns every request to the kind.
-	const char *(*warning)(const struct fl_json *obj);
+	// What the client should know of what it writes: texts, without the 299 prefix, appended to the array.
+	// (k8s: WarningsOnCreate, WarningsOnUpdate)
+	void (*warn)(struct fl_arena *a, const struct fl_json *obj, const struct fl_json *old, struct fl_json *texts);
+	const char *deprecated; // said to every request to the kind, or NULL
 };
 
 // Discovery of one subresource.

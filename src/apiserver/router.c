@@ -81,9 +81,8 @@ static void handle_resource(struct fl_request *r)
 		fl_respond_no_resource(r);
 		return;
 	}
-	const char *warning = r->kind->hooks->warning ? r->kind->hooks->warning(NULL) : NULL;
-	if (warning) // the kind is deprecated: whatever comes of the request
-		fl_respond_add_warning(r, warning);
+	if (r->kind->hooks->deprecated) // whatever comes of the request
+		fl_respond_add_warning(r, r->kind->hooks->deprecated);
 	bool status = r->subresource && !strcmp(r->subresource, "status") && r->kind->has_status;
 	if (r->subresource && !status) {
 		handle_subresource(r);

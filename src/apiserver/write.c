@@ -205,12 +205,14 @@ struct fl_change fl_write_change(struct fl_request *r, bool dry_run)
 				  .causes = {.arena = r->a}};
 }
 
-static void warn(struct fl_request *r, const struct fl_json *obj)
+static void warn(struct fl_request *r, const struct fl_json *obj, const struct fl_json *old)
 {
-	const char *(*hook)(const struct fl_json *obj) = r->kind->hooks->warning;
-	const char *w = hook && !hook(NULL) ? hook(obj) : NULL; // of the kind itself the router has warned
-	if (w)
-		fl_respond_add_warning(r, w);
+	if (!r->kind->hooks->warn || r->subresource)
+		return;
+	struct fl_json *texts = fl_json_new(r->a, FL_JSON_ARRAY);
+	r->kind->hooks->warn(r->a, obj, old, texts);
+	fl_json_each (text, texts)
+		fl_respond_add_warning(r, fl_json_string(text));
 }
 
 static void create(struct fl_request *r, struct fl_change *c, struct fl_json *obj)
@@ -219,7 +221,7 @@ static void create(struct fl_request *r, struct fl_change *c, struct fl_json *ob
 		fl_write_refuse(r, c);
 		return;
 	}
-	warn(r, obj);
+	warn(r, c->obj, NULL);
 	fl_write_finish(r, c, FL_STORE_CREATE, 201, NULL);
 }
 
@@ -239,7 +241,7 @@ static void update(struct fl_request *r, struct fl_change *c, struct fl_json *ob
 		fl_write_refuse(r, c);
 		return;
 	}
-	warn(r, obj);
+	warn(r, c->obj, c->old_tree);
 	// One that was only waiting for its last finalizer leaves the store.
 	bool gone = !c->unchanged && fl_change_is_released(c->kind, c->obj);
 	if (gone && !c->dry_run)

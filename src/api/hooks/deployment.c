@@ -5,6 +5,7 @@
 #include "api/hooks/cells.h"
 #include "api/hooks/hooks.h"
 #include "api/hooks/pod_spec.h"
+#include "api/hooks/warnings.h"
 #include "api/hooks/workload.h"
 #include "api/validate.h"
 #include "base/str.h"
@@ -133,4 +134,5 @@ const struct fl_kind_hooks fl_hooks_deployment = {
     .set_defaults = set_defaults,
     .validate = validate,
     .table_row = table_row,
+    .warn = fl_workload_warn,
 };

@@ -126,14 +126,9 @@ static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now
 	fl_cell_age(a, cells, obj, now_ns);
 }
 
-static const char *warning(const struct fl_json *obj)
-{
-	return "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-}
-
 const struct fl_kind_hooks fl_hooks_endpoints = {
     .name = "endpoints",
     .validate = validate,
     .table_row = table_row,
-    .warning = warning,
+    .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 };

@@ -6,6 +6,7 @@
 
 #include "api/hooks/hooks.h"
 #include "api/hooks/pod_spec.h"
+#include "api/hooks/warnings.h"
 #include "api/validate.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -240,4 +241,5 @@ const struct fl_kind_hooks fl_hooks_pod = {
     .validate = validate,
     .table_row = fl_pod_table_row,
     .field = field,
+    .warn = fl_pod_warn,
 };

@@ -5,6 +5,7 @@
 #include "api/hooks/cells.h"
 #include "api/hooks/hooks.h"
 #include "api/hooks/pod_spec.h"
+#include "api/hooks/warnings.h"
 #include "api/validate.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -115,4 +116,5 @@ const struct fl_kind_hooks fl_hooks_replicaset = {
     .validate = validate,
     .table_row = fl_workload_replica_row,
     .field = fl_workload_replica_field,
+    .warn = fl_workload_warn,
 };

@@ -3,6 +3,7 @@
 // nobody gives one. (k8s: SetDefaults_ReplicationController, ValidateReplicationControllerSpec)
 #include "api/hooks/hooks.h"
 #include "api/hooks/pod_spec.h"
+#include "api/hooks/warnings.h"
 #include "api/hooks/workload.h"
 #include "api/validate.h"
 #include "base/str.h"
@@ -48,4 +49,5 @@ const struct fl_kind_hooks fl_hooks_replicationcontroller = {
     .validate = validate,
     .table_row = fl_workload_replica_row,
     .field = fl_workload_replica_field,
+    .warn = fl_workload_warn,
 };

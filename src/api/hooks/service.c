@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "api/hooks/cells.h"
+#include "api/hooks/warnings.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -135,13 +136,6 @@ static const char *field(struct fl_arena *a, const struct fl_json *obj, const ch
 	return NULL;
 }
 
-static const char *warning(const struct fl_json *obj)
-{
-	if (!fl_json_count(fl_json_path(obj, "spec", "externalIPs", NULL)))
-		return NULL;
-	return "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
-}
-
 const struct fl_kind_hooks fl_hooks_service = {
     .name = "service",
     .set_defaults = fl_service_set_defaults,
@@ -150,5 +144,5 @@ const struct fl_kind_hooks fl_hooks_service = {
     .validate = fl_service_validate,
     .table_row = table_row,
     .field = field,
-    .warning = warning,
+    .warn = fl_service_warn,
 };

@@ -278,7 +278,7 @@ static void endpoints(void **state)
 				   "\"ip\":\"fd00::1\"}],"
 				   "\"ports\":[{\"port\":80},{\"port\":81}]},{\"addresses\":[{\"ip\":\"2.2.2.2\"}]}]}"),
 			    "[\"x\",\"1.1.1.1:80,[fd00::1]:80,1.1.1.1:81 + 2 more...\",\"<unknown>\"]");
-	assert_non_null(k->hooks->warning(NULL));
+	assert_non_null(k->hooks->deprecated);
 	assert_string_equal(
 	    row_of(
 		slice,
