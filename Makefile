@@ -90,7 +90,9 @@ endif
 $(FUZZ_O)/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call ARCHIVES,$(FUZZ_LIBS)) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(ALLC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS)
+	$(Q)$(CC) $(ALLC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $(filter-out $(LLHTTP_OBJS),$(filter %.o,$^)) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LLHTTP_OBJS) $(LIBS)
+# Of the node only what reads the texts of images.
+$(FUZZ_O)/image_fuzz: $(patsubst %,$(O)/src/node/%.o,identity podspec crilog paths image/ref image/manifest image/auth)
 .PHONY: fuzz-bins fuzz-link unit-bins
 fuzz-bins: ; $(Q)$(MAKE) --no-print-directory O=$(FUZZ_O)/obj CC=clang FUZZING=1 FUZZ_LIBS="base json io api dns" fuzz-link
 fuzz-link: $(patsubst tests/fuzz/%.c,$(FUZZ_O)/%,$(FUZZ_SRCS))
