@@ -210,7 +210,9 @@ static int open_all(struct run *run, const struct fl_apiserver_opts *o, struct f
 	AUTO_FREE char *path = fl_asprintf("%s/store", o->data_dir);
 	int rc = fl_file_mkdirs(path, 0700, err);
 	if (rc == 0)
-		rc = fl_store_open(&run->loop, &(struct fl_store_opts){.path = path}, &run->s.store, err);
+		rc =
+		    fl_store_open(&run->loop, &(struct fl_store_opts){.path = path, .log_keep_ms = o->history_s * 1000},
+				  &run->s.store, err);
 	if (rc < 0)
 		return rc;
 	fl_store_list(run->s.store, fl_resource_intern("", "services"), NULL, NULL, NULL, adopt, run->s.alloc);

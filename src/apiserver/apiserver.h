@@ -20,6 +20,7 @@ struct fl_apiserver_opts {
 	struct fl_cidr service_cidrs[2];                  // first = primary family
 	unsigned n_service_cidrs;
 	uint16_t node_port_low, node_port_high;
+	unsigned history_s; // how far back a watch may start; 0: FL_STORE_LOG_KEEP_MS
 };
 
 // Serves until SIGTERM or SIGINT; then commits what was accepted and returns 0.

@@ -14,7 +14,7 @@
 #include "base/vec.h"
 #include "io/netlink.h"
 
-enum kind { FLAG, TEXT, SIZE, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
+enum kind { FLAG, TEXT, SIZE, SECONDS, IPS, CIDRS, LISTEN, PORT, PORT_RANGE };
 
 struct option {
 	const char *name, *value, *help;
@@ -51,6 +51,8 @@ static const struct option options[] = {
     {"insecure-registry", "HOST[:PORT],...", "pull images from it without good TLS (or a CIDR; this host always)", TEXT,
      AT(insecure_registries), 0, 0},
     {"image-max-size", "SIZE", "of an image, packed and unpacked (default 64Gi)", SIZE, AT(image_max_bytes), 0, 0},
+    {"history", "SECONDS", "how far back a watch or a list of an old revision may start (default 300)", SECONDS,
+     AT(history_s), 0, 86400},
     {"no-masquerade", NULL, "pods reach other hosts by their own addresses (default: by the node's)", FLAG,
      AT(no_masquerade), 0, 0},
     {"proxy-metrics", "IP:PORT", "of the proxy (default off)", TEXT, AT(metrics_listen), 0, 0},
@@ -148,6 +150,14 @@ static int parse_value(struct fl_options *o, const struct option *opt, const cha
 			return fl_err_set(err, -EINVAL, "--%s %s: expected a number of bytes, as 500Mi", opt->name,
 					  value);
 		*(uint64_t *)at(o, opt->at) = (uint64_t)(q.nano / 1000000000);
+		return 0;
+	}
+	if (opt->kind == SECONDS) {
+		unsigned long long n;
+		if (!fl_parse_u64(value, &n) || !n || n > opt->max)
+			return fl_err_set(err, -EINVAL, "--%s %s: expected seconds, from 1 to %u", opt->name, value,
+					  opt->max);
+		*(unsigned *)at(o, opt->at) = (unsigned)n;
 		return 0;
 	}
 	AUTO_FREE char *copy = fl_strdup(value);
@@ -300,6 +310,10 @@ char **fl_options_to_argv(const struct fl_options *o)
 			break;
 		case PORT:
 			add(&v, opt->name, fl_asprintf("%u", *(uint16_t *)at(o, opt->at)));
+			break;
+		case SECONDS:
+			if (*(unsigned *)at(o, opt->at))
+				add(&v, opt->name, fl_asprintf("%u", *(unsigned *)at(o, opt->at)));
 			break;
 		case PORT_RANGE:
 			add(&v, opt->name,

@@ -27,6 +27,7 @@ struct fl_options { // strings belong to the options; fl_options_deinit
 	char *metrics_listen, *healthz_listen; // of the proxy; NULL = off
 	char *insecure_registries;             // of images
 	uint64_t image_max_bytes;              // 0: the default
+	unsigned history_s;                    // of the store; 0: the default
 	bool no_masquerade;                    // of pods
 	bool repair;
 	bool help;

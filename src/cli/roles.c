@@ -87,6 +87,7 @@ static int run_apiserver(const struct fl_options *o, struct fl_err *err)
 	    .n_service_cidrs = o->n_service_cidrs,
 	    .node_port_low = o->node_port_low,
 	    .node_port_high = o->node_port_high,
+	    .history_s = o->history_s,
 	};
 	int rc = fl_cli_repair(o, err);
 	return rc < 0 ? rc : fl_apiserver_run(&a, err);

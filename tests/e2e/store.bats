@@ -34,7 +34,18 @@ teardown() {
 
 newest() { kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.resourceVersion; }
 
+# name_is NODE SERVICE ADDRESS: what DNS says; '' for nothing
+name_is() { [[ $(on "$1" dig +tries=1 +time=1 +short @10.96.0.10 "$2.default.svc.cluster.local") == "$3" ]]; }
+
 pods() { kc one get pods -l app=webui --no-headers -o custom-columns=N:.metadata.name,P:.status.phase,R:.status.containerStatuses[*].restartCount,I:.status.podIP; }
+
+# state FILE [REVISION]: what is in a store's file, by its log
+state() { "$PYTHON" "$ROOT/tests/e2e/store_state.py" "$@"; }
+
+# metric NAME: of the API server
+metric() { kc one get --raw /metrics | awk -v name="$1" '$1 == name { print $2 }'; }
+
+too_old() { [[ $(watch_from "$1") == *'"type":"ERROR"'*'"code":410'* ]]; }
 
 # watch_from REVISION: what a watch from there is told at once
 watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$1&timeoutSeconds=1"; }
@@ -51,6 +62,11 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	done
 	load_stop
 	[[ $status == 0 && $output == "fairlead: $BACKUP holds "*" objects, "*" bytes" ]]
+	state "$BACKUP" >"$BATS_FILE_TMPDIR/backup"
+	state "$WORLD_DIR/one/store/fairlead.db" $(($(head -n 1 "$BATS_FILE_TMPDIR/backup") - 1)) >"$BATS_FILE_TMPDIR/log" # the copy has one revision of its own
+	[[ $(wc -l <"$BATS_FILE_TMPDIR/log") -gt 40 ]]
+	diff <(tail -n +2 "$BATS_FILE_TMPDIR/log") <(tail -n +2 "$BATS_FILE_TMPDIR/backup")
+	[[ $(metric fairlead_store_revision) -gt $(head -n 1 "$BATS_FILE_TMPDIR/backup") ]] # there was writing behind it
 	[[ $(stat -c %a "$BACKUP") == 600 ]]
 	[[ -z $(find "$WORLD_DIR" -maxdepth 1 -name 'backup.tmp*') ]]
 }
@@ -71,7 +87,11 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	node_stop one
 	run "$FAIRLEAD" restore --data-dir="$WORLD_DIR/one" "$BACKUP"
 	[[ $status == 0 && $output == "fairlead: restored "*" objects at revision "* ]]
+	state "$WORLD_DIR/one/store/fairlead.db" >"$BATS_TEST_TMPDIR/restored"
+	diff <(tail -n +2 "$BATS_FILE_TMPDIR/log") <(tail -n +2 "$BATS_TEST_TMPDIR/restored")
 	node_up one
+	kc one get --raw /api/v1/namespaces/default/configmaps | jq -r '.items[].metadata | "\(.name) \(.resourceVersion)"' | sort >"$BATS_TEST_TMPDIR/served"
+	diff <(awk '$1 == "configmaps" && $2 == "default" { print $3, $4 }' "$BATS_FILE_TMPDIR/log" | sort) "$BATS_TEST_TMPDIR/served"
 	kc one get configmaps before other-1
 	run kc one get configmap after
 	[[ $status != 0 && $output == *NotFound* ]]
@@ -140,4 +160,54 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	run kc one get configmap other-1
 	[[ $status != 0 && $output == *NotFound* ]]
 	[[ -s $WORLD_DIR/one/store/fairlead.db.replaced ]]
+}
+
+@test "history is compacted under watchers: who stays misses nothing, who comes back from too far behind is told 410" {
+	node_stop one
+	node_up one --history=3
+	local from page
+	kc one create configmap page-1 --from-literal=a=b
+	from=$(newest)
+	page=$(kc one get --raw '/api/v1/namespaces/default/configmaps?limit=1' | jq -r .metadata.continue)
+	kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=$from&timeoutSeconds=60" >"$WORLD_DIR/watched" 3>&- 4>&- &
+	local watcher=$!
+	load_start compact api # its watchers fail when an acknowledged write is not told, or a 410 is
+	wait_for 20 too_old "$from"
+	load_stop
+	load_report
+	kc one create configmap behind-it --from-literal=a=b
+	wait_for 5 grep -q '"type":"ADDED".*"name":"behind-it"' "$WORLD_DIR/watched"
+	run grep '"type":"ERROR"' "$WORLD_DIR/watched"
+	[[ $status == 1 ]]
+	kill "$watcher"
+	jq -r '.object.metadata.resourceVersion' "$WORLD_DIR/watched" | sort -nuc # each revision once, in order
+	# All that the log, which has lost the beginning, still says of ConfigMaps was told.
+	run comm -13 <(jq -r '.object.metadata.resourceVersion' "$WORLD_DIR/watched" | sort) \
+		<(sqlite3 -readonly "$WORLD_DIR/one/store/fairlead.db" "SELECT rev FROM log WHERE resource = 'configmaps' AND ns = 'default' AND rev > $from" | sort)
+	[[ $status == 0 && -z $output ]]
+	run kc one get --raw "/api/v1/namespaces/default/configmaps?resourceVersion=$from&resourceVersionMatch=Exact"
+	[[ $status != 0 && $output == *"The resourceVersion for the provided list is too old"* ]]
+	run kc one get --raw "/api/v1/namespaces/default/configmaps?limit=1&continue=$page"
+	[[ $status != 0 && $output == *"The provided continue parameter is too old"* ]]
+	compacted() { [[ $(metric fairlead_store_log_rows) -lt $(($(metric fairlead_store_writes_total) / 2)) ]]; }
+	wait_for 10 compacted
+}
+
+@test "a role that was away for longer than the history lists anew" {
+	local pid from ip
+	kc one create service clusterip before --tcp=80:8080
+	wait_for 10 name_is one before "$(kc one get service before -o 'jsonpath={.spec.clusterIP}')"
+	pid=$(pid_of one dns)
+	kill -STOP "$pid"
+	from=$(newest)
+	kc one delete service before
+	kc one create service clusterip away --tcp=80:8080
+	ip=$(kc one get service away -o 'jsonpath={.spec.clusterIP}')
+	kill_role one api # its connections end
+	role_is_back one api
+	wait_for 20 too_old "$from"
+	kill -CONT "$pid"
+	wait_for 10 name_is one away "$ip"
+	wait_for 10 name_is one before ''
+	[[ $(pid_of one dns) == "$pid" ]]
 }

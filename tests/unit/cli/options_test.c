@@ -75,6 +75,10 @@ static void ranges(void **state)
 	refused("--node-port-range 0-10: expected LOW-HIGH, ports from 1 to 65535", "--node-port-range=0-10");
 	refused("--node-port-range 9-8: expected LOW-HIGH, ports from 1 to 65535", "--node-port-range=9-8");
 	accepted("--node-port-range=30000-30000");
+	refused("--history 0: expected seconds, from 1 to 86400", "--history=0");
+	refused("--history 5m: expected seconds, from 1 to 86400", "--history=5m");
+	refused("--history 86401: expected seconds, from 1 to 86400", "--history=86401");
+	accepted("--history=86400");
 }
 
 static void addresses(void **state)
@@ -126,6 +130,7 @@ static void there_and_back(void **state)
 					    "--node-ip=10.0.0.1",
 					    "--node-port-range=40000-40100",
 					    "--api-listen=[::1]:7443",
+					    "--history=7",
 					    "--node-name=n"};
 	AUTO(fl_options_deinit) struct fl_options o = {0}, again = {0};
 	struct fl_err err = {0};
@@ -140,6 +145,7 @@ static void there_and_back(void **state)
 		assert_string_equal(argv[i], argv_again[i]);
 	assert_int_equal(again.api_port, 7443);
 	assert_int_equal(again.node_port_high, 40100);
+	assert_int_equal(again.history_s, 7);
 	fl_options_free_argv(argv);
 	fl_options_free_argv(argv_again);
 }
