@@ -50,8 +50,125 @@ metadata: {name: health}
 spec:
   containers:
   - {name: main, image: fairlead/echo, livenessProbe: {grpc: {port: 9}, periodSeconds: 1, failureThreshold: 1}, args: [do, wait]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shared, labels: {app: shared, tier: one}}
+spec:
+  shareProcessNamespace: true
+  terminationGracePeriodSeconds: 3
+  hostname: box
+  dnsPolicy: None
+  dnsConfig: {nameservers: [192.0.2.53], searches: [a.test, b.test], options: [{name: ndots, value: "2"}]}
+  hostAliases: [{ip: 192.0.2.7, hostnames: [seven, sieben]}]
+  securityContext: {runAsUser: 1000, runAsGroup: 1001, fsGroup: 2000, supplementalGroups: [3000]}
+  volumes:
+  - {name: work, emptyDir: {}}
+  - {name: fast, emptyDir: {medium: Memory, sizeLimit: 4Mi}}
+  - name: all
+    projected:
+      sources:
+      - {configMap: {name: conf, items: [{key: color, path: conf/color}]}}
+      - {configMap: {name: absent, optional: true}}
+      - {downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}, {path: cpu, resourceFieldRef: {containerName: main, resource: limits.cpu, divisor: 1m}}]}}
+  initContainers:
+  - {name: helper, image: fairlead/echo, restartPolicy: Always, args: [do, wait]}
+  containers:
+  - name: main
+    image: fairlead/echo:latest
+    imagePullPolicy: Never
+    args: [do, "append=/work/log:$(MY_NAME)", wait]
+    resources: {limits: {cpu: 250m, memory: 32Mi}}
+    env:
+    - {name: MY_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: COLOR, valueFrom: {configMapKeyRef: {name: conf, key: color}}}
+    - {name: NONE, valueFrom: {secretKeyRef: {name: absent, key: x, optional: true}}}
+    envFrom: [{prefix: CONF_, configMapRef: {name: conf}}]
+    securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
+    volumeMounts:
+    - {name: work, mountPath: /work, subPathExpr: "of-$(MY_NAME)"}
+    - {name: fast, mountPath: /fast}
+    - {name: all, mountPath: /all}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: onhost, labels: {app: onhost}}
+spec:
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  containers:
+  - name: main
+    image: fairlead/echo
+    args: [serve, --http-port=8070, --tcp-port=0, --udp-port=0]
+    ports: [{name: http, containerPort: 8070}]
+    readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: onhost-too}
+spec:
+  hostNetwork: true
+  containers: [{name: main, image: fairlead/echo, args: [do, wait], ports: [{containerPort: 8070}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: onhost}
+spec: {selector: {app: onhost}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: hungry}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: fairlead/echo, args: [do, eat=64, wait], resources: {limits: {memory: 16Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  volumes: [{name: d, emptyDir: {sizeLimit: 5k}}]
+  containers: [{name: main, image: fairlead/echo, args: [do, "append=/d/one:1", "append=/d/two:2", wait], volumeMounts: [{name: d, mountPath: /d}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: late}
+spec:
+  activeDeadlineSeconds: 2
+  containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: apart}
+spec:
+  affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: shared}}}]}}
+  containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: together}
+spec:
+  affinity:
+    podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: shared}}}]}
+    nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: disk, operator: In, values: [ssd]}]}}]}
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: shared}}}]
+  containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: zoned}
+spec:
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: shared}}}]
+  containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: picky}
+spec:
+  nodeSelector: {disk: ssd}
+  containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
 YAML
-	kc one wait --for=condition=Ready pod/full --timeout=60s
+	kc one wait --for=condition=Ready pod/full pod/shared pod/onhost --timeout=60s
 }
 
 teardown_file() {
@@ -74,6 +191,64 @@ says() { # says WANT COMMAND...: what it prints is, or has, WANT
 }
 
 status() { kc one get pod "$1" -o "jsonpath={.status$2}"; }
+
+pid_of() { cat "$WORLD_DIR/one/node/pods/$(kc one get pod "$1" -o 'jsonpath={.metadata.uid}')/containers/$2/0/pid"; } # pid_of POD CONTAINER
+
+@test "containers of a pod share processes; files, environment, user and resolver are what the pod says" {
+	local main root env
+	main=$(pid_of shared main)
+	root=/proc/$main/root
+	[[ $(readlink "/proc/$main/ns/pid") == "$(readlink "/proc/$(pid_of shared helper)/ns/pid")" ]]
+	[[ $(tr '\0' ' ' <"$root/proc/1/cmdline") == "/pause " ]]
+	env=$(tr '\0' '\n' <"/proc/$main/environ")
+	[[ $env == *MY_NAME=shared* && $env == *COLOR=* && $env == *CONF_color=* && $env != *NONE=* && $env == *HOSTNAME=box* ]]
+	[[ $(cat "$root/work/log") == shared && -f $WORLD_DIR/one/node/pods/$(kc one get pod shared -o 'jsonpath={.metadata.uid}')/volumes/work/of-shared/log ]]
+	[[ $(cat "$root/all/labels") == $'app="shared"\ntier="one"' && $(cat "$root/all/cpu") == 250 && -s $root/all/conf/color ]]
+	grep -x $'192.0.2.7\tseven\tsieben' "$root/etc/hosts"
+	[[ $(cat "$root/etc/resolv.conf") == $'search a.test b.test\nnameserver 192.0.2.53\noptions ndots:2' ]]
+	grep -P '^Uid:\t1000\t' "/proc/$main/status"
+	grep -P '^Groups:\t1001 2000 3000' "/proc/$main/status"
+	grep -P '^NoNewPrivs:\t1' "/proc/$main/status"
+	grep -P '^CapBnd:\t0000000000000400$' "/proc/$main/status"
+	[[ $(stat -c %g:%a "$root/fast") == 2000:2777 ]]
+	grep -E ' /fast .* tmpfs .*size=4096k' "/proc/$main/mountinfo"
+	grep -E '^[^ ]+ [^ ]+ [^ ]+ / / ro,' "/proc/$main/mountinfo"
+	[[ $(status shared '.initContainerStatuses[0].started') == true && $(status shared '.containerStatuses[0].restartCount') == 0 ]]
+}
+
+@test "a pod on the host's network has the node's address and its ports, and finds Services by name" {
+	local main
+	main=$(pid_of onhost main)
+	[[ $(status onhost .podIP) == "$WORLD_NET.10" && $(status onhost .hostIP) == "$WORLD_NET.10" ]]
+	[[ $(kc one get pod onhost -o 'jsonpath={.spec.containers[0].ports[0].hostPort}') == 8070 ]]
+	says ok outside curl -s -m 5 "http://$WORLD_NET.10:8070/healthz"
+	[[ $(readlink "/proc/$main/ns/net") == "$(on one readlink /proc/self/ns/net)" && $(readlink "/proc/$main/ns/ipc") != "$(readlink /proc/self/ns/ipc)" ]]
+	wait_for 10 says "server $WORLD_NET.10:8070" nsenter --target "$main" --net --mount /bin/fairlead-echo get http://onhost/
+	wait_for 20 says "didn't have free ports for the requested pod ports" status onhost-too '.conditions[0].message'
+}
+
+@test "limits end a pod, and say which" {
+	wait_for 20 says Failed status hungry .phase
+	[[ $(status hungry '.containerStatuses[0].state.terminated.exitCode') == 137 && $(status hungry '.containerStatuses[0].state.terminated.reason') == OOMKilled ]]
+	wait_for 20 says Evicted status greedy .reason
+	[[ $(status greedy .phase) == Failed && $(status greedy .message) == 'Usage of EmptyDir volume "d" exceeds the limit "5k". ' ]]
+	wait_for 20 says DeadlineExceeded status late .reason
+	[[ $(status late .message) == 'Pod was active on the node longer than the specified deadline' ]]
+	wait_for 10 says Evicted kc one get events
+}
+
+@test "where a pod may not go is told in the scheduler's words; it goes when it may" {
+	message() { status "$1" '.conditions[?(@.type=="PodScheduled")].message'; }
+	wait_for 20 says "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules." message apart
+	wait_for 20 says "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label)." message zoned
+	wait_for 20 says "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector." message picky
+	[[ $(status picky .phase) == Pending ]]
+	kc one wait --for=condition=Ready pod/together --timeout=30s
+	kc one label node one disk=ssd topology.kubernetes.io/zone=a
+	kc one wait --for=condition=Ready pod/picky pod/zoned --timeout=30s
+	kc one delete pod shared --timeout=30s
+	kc one wait --for=condition=Ready pod/apart --timeout=30s
+}
 
 @test "the Service's environment, the init container and postStart were there before the pod was ready" {
 	local pidfile want
