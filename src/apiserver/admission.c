@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apiserver/admission.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "api/priority.h"
+#include "api/validate.h"
 #include "base/mem.h"
 
 bool fl_admission_namespace(struct fl_change *c)
@@ -46,6 +51,67 @@ bool fl_admission_namespace(struct fl_change *c)
 	    .causes = causes,
 	};
 	return false;
+}
+
+__attribute__((format(printf, 3, 4))) static bool forbid_pod(struct fl_change *c, const struct fl_json *pod,
+							     const char *format, ...)
+{
+	const struct fl_json *meta = fl_json_get(pod, "metadata");
+	const char *name = fl_json_str(meta, "generateName");
+	AUTO(fl_buf_deinit) struct fl_buf why = {0};
+	va_list ap;
+	va_start(ap, format);
+	fl_buf_vprintf(&why, format, ap);
+	va_end(ap);
+	if (fl_str_empty(name))
+		name = fl_json_str_or(meta, "name", "");
+	c->status = (struct fl_status){
+	    .code = 403,
+	    .reason = "Forbidden",
+	    .message = fl_arena_printf(c->a, "pods \"%s\" is forbidden: %s", name, why.data),
+	    .kind = "pods",
+	    .name = fl_arena_strdup(c->a, name),
+	};
+	return false;
+}
+
+static bool admit_account(struct fl_change *c, const struct fl_json *pod, const struct fl_json *spec)
+{
+	const char *name = fl_json_str_or(spec, "serviceAccountName", fl_json_str_or(spec, "serviceAccount", ""));
+	// What can be no name is left to validation, which names the field.
+	if (!*name || !strcmp(name, "default") || fl_check_dns1123_subdomain(c->a, name))
+		return true;
+	AUTO(fl_object_put)
+	struct fl_object *o = fl_store_head(c->s->store, fl_resource_intern("", "serviceaccounts"), c->ns, name);
+	return o || forbid_pod(c, pod, "error looking up service account %s/%s: serviceaccount \"%s\" not found", c->ns,
+			       name, name);
+}
+
+static bool admit_priority(struct fl_change *c, const struct fl_json *pod, const struct fl_json *spec)
+{
+	const char *class = fl_json_str_or(spec, "priorityClassName", "");
+	const struct fl_json *given = fl_json_get(spec, "priority");
+	int64_t priority;
+	if (!fl_pod_priority(class, &priority))
+		return forbid_pod(c, pod, "no PriorityClass with name %s was found", class);
+	if (fl_json_is(given, FL_JSON_INT) && given->i != priority)
+		return forbid_pod(c, pod,
+				  "the integer value of priority (%" PRId64
+				  ") must not be provided in pod spec; priority admission controller computed %" PRId64
+				  " from the given PriorityClass name",
+				  given->i, priority);
+	return true;
+}
+
+bool fl_admission_pod(struct fl_change *c, const struct fl_json *pod)
+{
+	const struct fl_json *spec = fl_json_get(pod, "spec");
+	const char *runtime = fl_json_str_or(spec, "runtimeClassName", "");
+	if (strcmp(c->kind->resource, "pods") != 0)
+		return true;
+	if (*runtime)
+		return forbid_pod(c, pod, "pod rejected: RuntimeClass \"%s\" not found", runtime);
+	return admit_priority(c, pod, spec) && admit_account(c, pod, spec);
 }
 
 bool fl_admission_delete(struct fl_change *c)

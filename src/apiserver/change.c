@@ -157,7 +157,7 @@ bool fl_change_create(struct fl_change *c, struct fl_json *obj)
 		return uid_conflict(c, fl_json_str(meta, "uid"), "");
 	fl_json_set_str(c->a, meta, "namespace", c->ns[0] ? c->ns : NULL);
 	choose_name(c, meta);
-	if (!fl_admission_namespace(c))
+	if (!fl_admission_namespace(c) || !fl_admission_pod(c, obj))
 		return false;
 
 	static const char *const set_by_server[] = {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",

@@ -7,6 +7,7 @@
 #include "api/hooks/hooks.h"
 #include "api/hooks/pod_spec.h"
 #include "api/hooks/warnings.h"
+#include "api/priority.h"
 #include "api/validate.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -63,15 +64,10 @@ static void default_tolerations(struct fl_arena *a, struct fl_json *spec)
 
 static void default_priority(struct fl_arena *a, struct fl_json *spec)
 {
-	static const struct {
-		const char *name;
-		int priority;
-	} classes[] = {{"system-cluster-critical", 2000000000}, {"system-node-critical", 2000001000}};
 	int64_t priority = 0;
 
-	for (size_t i = 0; i < FL_COUNT(classes); i++)
-		if (fl_streq(fl_json_str(spec, "priorityClassName"), classes[i].name))
-			priority = classes[i].priority;
+	if (!fl_pod_priority(fl_json_str_or(spec, "priorityClassName", ""), &priority))
+		priority = 0; // of a Pod that was admitted before classes were looked at
 	if (!fl_json_get(spec, "priority"))
 		fl_json_set_int(a, spec, "priority", priority);
 	if (!fl_json_get(spec, "preemptionPolicy"))

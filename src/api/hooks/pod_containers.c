@@ -352,6 +352,7 @@ static void validate_resources(struct fl_causes *c, const char *field, const str
 static void validate_container(struct fl_causes *c, const char *field, const struct fl_json *ct,
 			       const struct fl_json *spec, const struct fl_map *volumes)
 {
+	static const char *const restart[] = {"Always", "Never", "OnFailure", NULL};
 	static const char *const pull[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const message[] = {"FallbackToLogsOnError", "File", NULL};
 	const char *image = fl_require(c, sub(c, field, "image"), ct, "image");
@@ -370,6 +371,8 @@ static void validate_container(struct fl_causes *c, const char *field, const str
 	validate_env_from(c, field, fl_json_get(ct, "envFrom"));
 	validate_mounts(c, field, fl_json_get(ct, "volumeMounts"), volumes);
 	fl_validate_one_of(c, sub(c, field, "imagePullPolicy"), fl_json_get(ct, "imagePullPolicy"), pull);
+	if (fl_json_get(ct, "restartPolicy"))
+		fl_validate_one_of(c, sub(c, field, "restartPolicy"), fl_json_get(ct, "restartPolicy"), restart);
 	validate_resources(c, field, fl_json_get(ct, "resources"));
 	fl_container_security_validate(c, sub(c, field, "securityContext"), fl_json_get(ct, "securityContext"));
 }
