@@ -32,7 +32,7 @@ struct role {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
 	int lock; // on the kubeconfig; -1: none
-	bool lost;
+	bool lost, ending;
 	struct fl_client *client;
 	struct fl_leader *leader;
 	struct fl_hub *hub;
@@ -48,8 +48,24 @@ struct role {
 	struct fl_serviceaccount_controller *accounts;
 };
 
+static void on_released(void *arg)
+{
+	struct role *r = arg;
+	uv_stop(&r->loop);
+}
+
+// Ends; a leader says so first, so that the next one need not wait for its Lease to run out. A second signal ends at
+// once.
 static void on_signal(uv_signal_t *s, int number)
 {
+	struct role *r = s->data;
+	bool again = r->ending;
+	r->ending = true;
+	if (!again && r->leader && !r->lost) {
+		fl_hub_stand_down(r->hub);
+		if (fl_leader_release(r->leader, on_released, r))
+			return;
+	}
 	uv_stop(s->loop);
 }
 
@@ -164,6 +180,7 @@ int fl_controllers_run(const struct fl_controllers_opts *opts, struct fl_err *er
 	uv_loop_init(&r.loop);
 	uv_signal_init(&r.loop, &r.term);
 	uv_signal_init(&r.loop, &r.interrupt);
+	r.term.data = r.interrupt.data = &r;
 	uv_signal_start(&r.term, on_signal, SIGTERM);
 	uv_signal_start(&r.interrupt, on_signal, SIGINT);
 	int rc = start(&r, opts, err);

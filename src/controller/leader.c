@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define RELEASE_MS 2000 // a goodbye waits no longer for the API server
+
 struct fl_leader {
 	struct fl_client *c;
 	struct fl_leader_opts o; // strings owned
@@ -23,6 +25,8 @@ struct fl_leader {
 	char tried[FL_TIME_STRLEN],
 	    renewed[FL_TIME_STRLEN]; // renewTime of the last write, and of the last that succeeded
 	bool leading, told_holder;
+	void (*on_released)(void *arg);
+	void *released_arg;
 };
 
 static unsigned duration_ms(const struct fl_leader *l)
@@ -159,6 +163,70 @@ static void on_step(uv_timer_t *t)
 	struct fl_leader *l = t->data;
 	if (!l->call)
 		fl_client_get(l->c, &fl_gvr_leases, l->o.ns, l->o.name, on_read, l, &l->call);
+}
+
+// --- going in order ---
+
+static void released(struct fl_leader *l)
+{
+	uv_timer_stop(l->deadline);
+	fl_client_cancel(&l->call);
+	l->on_released(l->released_arg);
+}
+
+static void on_release_late(uv_timer_t *t)
+{
+	released(t->data);
+}
+
+static void give_back(struct fl_leader *l);
+
+static void on_given_back(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *body,
+			  const struct fl_err *err)
+{
+	struct fl_leader *l = arg;
+	l->call = NULL;
+	if (rc == -ESTALE) // a renewal that was under way came first
+		give_back(l);
+	else
+		released(l);
+}
+
+static void on_release_read(void *arg, int rc, int http_status, struct fl_arena *a, struct fl_json *lease,
+			    const struct fl_err *err)
+{
+	struct fl_leader *l = arg;
+	char now[FL_TIME_STRLEN];
+	l->call = NULL;
+	if (rc < 0 || !fl_streq(fl_json_str(fl_json_get(lease, "spec"), "holderIdentity"), l->o.identity)) {
+		released(l);
+		return;
+	}
+	struct fl_json *spec = fl_json_ensure_object(a, lease, "spec");
+	fl_time_format_micro(fl_real_ns(), now);
+	fl_json_set_str(a, spec, "holderIdentity", "");
+	fl_json_set_int(a, spec, "leaseDurationSeconds", 1);
+	fl_json_set_str(a, spec, "acquireTime", now);
+	fl_json_set_str(a, spec, "renewTime", now);
+	fl_client_update(l->c, &fl_gvr_leases, l->o.ns, l->o.name, NULL, lease, on_given_back, l, &l->call);
+}
+
+static void give_back(struct fl_leader *l)
+{
+	fl_client_get(l->c, &fl_gvr_leases, l->o.ns, l->o.name, on_release_read, l, &l->call);
+}
+
+bool fl_leader_release(struct fl_leader *l, void (*done)(void *arg), void *arg)
+{
+	if (!l->leading || l->on_released)
+		return false;
+	l->on_released = done;
+	l->released_arg = arg;
+	uv_timer_stop(l->step);
+	uv_timer_start(l->deadline, on_release_late, RELEASE_MS, 0);
+	fl_client_cancel(&l->call);
+	give_back(l);
+	return true;
 }
 
 struct fl_leader *fl_leader_new(struct fl_client *c, const struct fl_leader_opts *opts)

@@ -109,9 +109,9 @@ now() { cut -d' ' -f1 /proc/uptime; }
 pid_of() { # pid_of NODE ROLE; prints nothing when it does not run
 	local p comm parent
 	for p in $(processes_of "$1"); do
-		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm == "fairlead-$2" ]] || continue
+		if ! { read -r comm <"/proc/$p/comm" && read -r _ _ _ parent _ <"/proc/$p/stat"; } 2>/dev/null || [[ $comm != "fairlead-$2" ]]; then continue; fi
 		# Not what the role just forked and is about to become another program.
-		read -r _ _ _ parent _ <"/proc/$p/stat" 2>/dev/null && [[ $(cat "/proc/$parent/comm" 2>/dev/null) != "$comm" ]] && echo "$p" && return 0
+		[[ $(cat "/proc/$parent/comm" 2>/dev/null) == "$comm" ]] || { echo "$p" && return 0; }
 	done
 	return 0
 }

@@ -516,7 +516,7 @@ static bool leads(const char *holder, int64_t transitions)
 }
 
 // The first leads. It is halted, and the second takes over; the first wakes, finds that out and ends. It comes again,
-// as a candidate, and takes over when the second is killed.
+// as a candidate, and takes over when the second is killed. Told to end it gives its Lease back, and another leads.
 static void one_of_two_acts(void **state)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -524,27 +524,41 @@ static void one_of_two_acts(void **state)
 	assert_int_equal(fl_json_int(lease(&a), "leaseTransitions", -1), 0); // its own restarts changed no holder
 	AUTO_FREE char *first = fl_strdup(fl_json_str_or(lease(&a), "holderIdentity", ""));
 	end_process(controllers, SIGTERM, true);
+	wait_for(leads("", 0));
 	lease_s = 4;
 	controllers = spawn(run_controllers);
 	wait_for(fl_json_int(lease(&a), "leaseDurationSeconds", 0) == 4);
-	assert_true(leads(first, 0));
+	assert_true(leads(first, 1));
 	pid_t second = spawn(run_controllers);
 	create_deployment("default", "twin", 1);
 	wait_for(rolled_out("default", "twin", 1));
 	kill(controllers, SIGSTOP);
-	wait_for(leads(NULL, 1));
-	assert_false(leads(first, 1));
+	wait_for(leads(NULL, 2));
+	assert_false(leads(first, 2));
 	patch(&fl_gvr_deployments, "default", "twin", "{spec: {replicas: 2}}");
 	wait_for(rolled_out("default", "twin", 2));
 	kill(controllers, SIGCONT);
 	assert_int_equal(waitpid(controllers, &status, 0), controllers);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-	assert_false(leads(first, 1));
+	assert_false(leads(first, 2));
 	controllers = spawn(run_controllers);
 	end_process(second, SIGKILL, false);
 	patch(&fl_gvr_deployments, "default", "twin", "{spec: {replicas: 3}}");
-	wait_for(leads(first, 2));
+	wait_for(leads(first, 3));
 	wait_for(rolled_out("default", "twin", 3));
+
+	end_process(controllers, SIGTERM, true);
+	wait_for(leads("", 3));
+	controllers = spawn(run_controllers);
+	wait_for(leads(first, 4));
+	second = spawn(run_controllers);
+	create_deployment("default", "heir", 1);
+	wait_for(rolled_out("default", "heir", 1));
+	end_process(controllers, SIGTERM, true);
+	controllers = second;
+	patch(&fl_gvr_deployments, "default", "heir", "{spec: {replicas: 2}}");
+	wait_for(leads(NULL, 5) && !leads(first, 5) && !leads("", 5));
+	wait_for(rolled_out("default", "heir", 2));
 }
 
 static int start(void **state)
