@@ -40,6 +40,8 @@ FL_WUR int fl_link_del(struct fl_netlink *nl, const char *name, struct fl_err *e
 FL_WUR int fl_link_set_up(struct fl_netlink *nl, int ifindex, bool up, struct fl_err *err);
 FL_WUR int fl_addr_replace(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, uint8_t bits,
 			   struct fl_err *err);
+// The same, unless the link has that address: -EEXIST, and nobody is told of a change.
+FL_WUR int fl_addr_add(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, uint8_t bits, struct fl_err *err);
 FL_WUR int fl_addr_del(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, uint8_t bits, struct fl_err *err);
 
 #define FL_ROUTE_PROTOCOL 117 // rtm_protocol of every route that is ours: found and removed by it
@@ -58,6 +60,8 @@ struct fl_route {
 	uint8_t protocol; // filled by list; replace always writes FL_ROUTE_PROTOCOL
 };
 FL_WUR int fl_route_replace(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err);
+// The same, unless there is one to that destination with that metric, wherever it leads: -EEXIST.
+FL_WUR int fl_route_add(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err);
 FL_WUR int fl_route_del(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err);
 // Calls cb for each route of the main table of both families.
 FL_WUR int fl_route_list(struct fl_netlink *nl, void (*cb)(const struct fl_route *r, void *arg), void *arg,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/nft.h"
 
+#include <libmnl/libmnl.h>
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
@@ -503,4 +504,17 @@ void nft_expr_masquerade(struct nft_batch *b)
 
 	nft_attr_u32(b, NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
 	end_expr(b, e);
+}
+
+bool nft_table_stands(struct fl_netlink *nl, uint8_t family, const char *table)
+{
+	char buf[256];
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+
+	h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+	h->nlmsg_flags = NLM_F_REQUEST;
+	struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
+	*g = (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0};
+	mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
+	return fl_netlink_talk(nl, h, NULL, NULL, NULL) != -ENOENT;
 }

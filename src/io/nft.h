@@ -35,6 +35,9 @@ void nft_batch_deinit(struct nft_batch *b);
 // Ends the transaction and sends it. The error names the message that the kernel refused.
 FL_WUR int nft_batch_send(struct nft_batch *b, struct fl_err *err);
 
+// Whether the kernel has a table of that name: somebody's `nft flush ruleset` takes it. A socket that cannot ask: true.
+bool nft_table_stands(struct fl_netlink *nl, uint8_t family, const char *table);
+
 // One message outside of a transaction, for dumps: `flags` besides NLM_F_REQUEST.
 void nft_msg_begin(struct nft_batch *b, uint16_t type, uint16_t flags);
 void nft_msg_end(struct nft_batch *b);

@@ -202,6 +202,11 @@ int fl_addr_replace(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, 
 	return change_addr(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, ifindex, ip, bits, err);
 }
 
+int fl_addr_add(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, uint8_t bits, struct fl_err *err)
+{
+	return change_addr(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, ip, bits, err);
+}
+
 int fl_addr_del(struct fl_netlink *nl, int ifindex, const struct fl_ip *ip, uint8_t bits, struct fl_err *err)
 {
 	return change_addr(nl, RTM_DELADDR, 0, ifindex, ip, bits, err);
@@ -329,6 +334,11 @@ static int change_route(struct fl_netlink *nl, uint16_t type, uint16_t flags, co
 int fl_route_replace(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err)
 {
 	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, r, err);
+}
+
+int fl_route_add(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err)
+{
+	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, r, err);
 }
 
 int fl_route_del(struct fl_netlink *nl, const struct fl_route *r, struct fl_err *err)

@@ -83,19 +83,6 @@ int fl_egress_apply(const struct fl_egress *e, struct fl_err *err)
 	return rc < 0 ? fl_err_prefix(err, "masquerade of pods") : 0;
 }
 
-static bool stands(struct fl_netlink *nl, uint8_t nf)
-{
-	char buf[256];
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
-
-	h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
-	h->nlmsg_flags = NLM_F_REQUEST;
-	struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
-	*g = (struct nfgenmsg){.nfgen_family = nf, .version = NFNETLINK_V0};
-	mnl_attr_put_strz(h, NFTA_TABLE_NAME, TABLE);
-	return fl_netlink_talk(nl, h, NULL, NULL, NULL) == 0;
-}
-
 int fl_egress_keep(const struct fl_egress *e, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
@@ -105,7 +92,7 @@ int fl_egress_keep(const struct fl_egress *e, struct fl_err *err)
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; i < e->n && all; i++)
-		all = stands(nl, family_of(&e->pods[i])->nf);
+		all = nft_table_stands(nl, family_of(&e->pods[i])->nf, TABLE);
 	if (all)
 		return 0;
 	rc = fl_egress_apply(e, err);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/netlink.h"
 #include "io/nft.h"
@@ -206,6 +207,29 @@ int fl_hostports_apply(const struct fl_hostport_rule *rules, size_t n, struct fl
 	}
 	rc = nft_batch_send(&b, err);
 	return rc < 0 ? fl_err_prefix(err, "host ports of pods") : 0;
+}
+
+int fl_hostports_keep(const struct fl_hostport_rule *rules, size_t n, struct fl_err *err)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	bool all = true;
+	int rc = fl_netlink_open(NETLINK_NETFILTER, &nl, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < FL_COUNT(families) && all; i++) {
+		bool needed = false;
+
+		for (size_t k = 0; k < n && !needed; k++)
+			needed = rules[k].pod_ip.family == families[i].af;
+		all = !needed || nft_table_stands(nl, families[i].nf, TABLE);
+	}
+	if (all)
+		return 0;
+	rc = fl_hostports_apply(rules, n, err);
+	if (rc == 0)
+		fl_warn("the host ports of pods were gone from the kernel and are there again");
+	return rc;
 }
 
 int fl_hostports_check_free(const struct fl_host_port *p, struct fl_err *err)

@@ -28,7 +28,7 @@
 #include "node/pods.h"
 #include "node/runtime.h"
 
-#define FIREWALL_MS 1000
+#define LOOK_MS 1000 // what others did to this host
 
 struct node {
 	const struct fl_node_opts *o;
@@ -46,7 +46,7 @@ struct node {
 	struct fl_heart *heart;
 	struct fl_egress egress;
 	struct fl_firewall *firewall;
-	uv_timer_t firewall_timer;
+	uv_timer_t look_timer;
 	unsigned firewall_told; // serial of the problem that the API was told
 	bool stopping;
 };
@@ -247,9 +247,16 @@ static int start_egress(struct node *n, struct fl_err *err)
 	return fl_egress_apply(&n->egress, err);
 }
 
+static struct fl_podnet_host pod_network(const struct node *n)
+{
+	const struct fl_node_opts *o = n->o;
+
+	return (struct fl_podnet_host){.cidrs = {o->pod_cidrs[0], o->pod_cidrs[1]}, .n_cidrs = o->n_pod_cidrs};
+}
+
 static int prepare_host(struct node *n, struct fl_err *err)
 {
-	struct fl_podnet_host h = {.cidrs = {n->o->pod_cidrs[0], n->o->pod_cidrs[1]}, .n_cidrs = n->o->n_pod_cidrs};
+	struct fl_podnet_host h = pod_network(n);
 	int rc = fl_node_paths_init(&n->paths, n->o->data_dir, true, err);
 
 	if (rc == 0)
@@ -322,14 +329,28 @@ static void tell_firewall(struct node *n, const char *problem)
 	fl_object_put(&about);
 }
 
-static void on_firewall(uv_timer_t *t)
+// What somebody took from the kernel comes back: a flushed ruleset, a deleted link or route, forwarding switched off.
+static void keep_network(struct node *n)
 {
-	struct node *n = t->data;
+	struct fl_podnet_host h = pod_network(n);
 	struct fl_err err = {0};
-	unsigned serial = 0;
+	bool mended = false;
 
 	if (fl_egress_keep(&n->egress, &err) < 0)
 		fl_warn("%s", err.text);
+	if (fl_podnet_host_keep(&n->paths, &h, &mended, &err) < 0)
+		fl_warn("%s", err.text);
+	if (mended)
+		fl_warn("the pod network of this host was changed by somebody and is again as it was");
+	fl_pods_keep(n->pods);
+}
+
+static void on_look(uv_timer_t *t)
+{
+	struct node *n = t->data;
+	unsigned serial = 0;
+
+	keep_network(n);
 	fl_firewall_look(n->firewall);
 	const char *problem = fl_firewall_problem(n->firewall, &serial);
 	if (serial == n->firewall_told)
@@ -379,7 +400,7 @@ static int start_serving(struct node *n, struct fl_err *err)
 	if (rc == 0)
 		n->heart = fl_heart_start(n->client, o, n->runtime.version, port);
 	if (rc == 0)
-		uv_timer_start(&n->firewall_timer, on_firewall, 0, FIREWALL_MS);
+		uv_timer_start(&n->look_timer, on_look, 0, LOOK_MS);
 	return rc;
 }
 
@@ -396,7 +417,7 @@ static void on_kubelet_stopped(void *arg)
 	fl_recorder_free(&n->recorder);
 	fl_pods_free(&n->pods);
 	fl_client_free(&n->client);
-	uv_close((uv_handle_t *)&n->firewall_timer, NULL);
+	uv_close((uv_handle_t *)&n->look_timer, NULL);
 	for (size_t i = 0; i < FL_COUNT(n->signals); i++)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
 }
@@ -451,8 +472,8 @@ int fl_node_run(const struct fl_node_opts *opts, struct fl_err *err)
 		goto out;
 	}
 	watch_signals(&n);
-	uv_timer_init(&n.loop, &n.firewall_timer);
-	n.firewall_timer.data = &n;
+	uv_timer_init(&n.loop, &n.look_timer);
+	n.look_timer.data = &n;
 	rc = start_client(&n, err);
 	if (rc == 0)
 		rc = start_pods(&n, err);

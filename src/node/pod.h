@@ -102,6 +102,7 @@ struct pod {
 	struct fl_object *obj; // newest
 	enum pod_stage stage;
 	bool dead;                 // left the table
+	bool net_told;             // that its network cannot be put back
 	bool in_api;               // false: removed there, or not known yet
 	bool seen;                 // told since the last list
 	bool doomed;               // to be stopped and forgotten
@@ -200,6 +201,7 @@ void fl_pod_read_ports(struct pod *p, const struct fl_json *root);
 FL_WUR int fl_pod_take_ports(struct pod *p, struct fl_err *err);
 void fl_pod_release_ports(struct pod *p);
 FL_WUR int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err); // of all pods that run, and of no others
+FL_WUR int fl_pods_keep_ports(struct fl_pods *pods, struct fl_err *err); // the same, if their tables are gone
 
 // launch.c
 void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING

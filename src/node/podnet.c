@@ -109,6 +109,11 @@ static struct fl_route unreachable_route(const struct fl_cidr *c)
 	return (struct fl_route){.dst = *c, .type = RTN_UNREACHABLE, .metric = c->ip.family == AF_INET6 ? 4096 : 0};
 }
 
+static const char *forwarding_of(const struct fl_cidr *c)
+{
+	return c->ip.family == AF_INET ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+}
+
 int fl_podnet_host_setup(const struct fl_node_paths *p, const struct fl_podnet_host *h, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
@@ -130,11 +135,42 @@ int fl_podnet_host_setup(const struct fl_node_paths *p, const struct fl_podnet_h
 		if (rc == 0)
 			rc = fl_route_replace(nl, &r, err);
 		if (rc == 0)
-			rc = sysctl_set(
-			    p, c->ip.family == AF_INET ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding", "1",
-			    err);
+			rc = sysctl_set(p, forwarding_of(c), "1", err);
 	}
 	return rc < 0 ? fl_err_prefix(err, "prepare this host's pod network") : 0;
+}
+
+int fl_podnet_host_keep(const struct fl_node_paths *p, const struct fl_podnet_host *h, bool *ret_mended,
+			struct fl_err *err)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	bool mended = false;
+	int rc = fl_netlink_open(NETLINK_ROUTE, &nl, err);
+
+	for (unsigned i = 0; rc == 0 && i < h->n_cidrs; i++) {
+		const struct fl_cidr *c = &h->cidrs[i];
+		const char *key = forwarding_of(c);
+		struct fl_ip gateway = fl_cidr_nth(c, 1);
+		struct fl_route r = unreachable_route(c);
+		char now[32];
+
+		// Whichever is not there yet is there now.
+		rc = fl_addr_add(nl, LO_INDEX, &gateway, gateway.family == AF_INET ? 32 : 128, err);
+		mended |= rc == 0;
+		if (rc == 0 || rc == -EEXIST)
+			rc = fl_route_add(nl, &r, err);
+		mended |= rc == 0;
+		if (rc == 0 || rc == -EEXIST)
+			rc = fl_sysctl_read(key, now, sizeof(now), err);
+		if (rc == 0 && strcmp(now, "1") != 0) {
+			mended = true;
+			rc = sysctl_set(p, key, "1", err);
+		}
+	}
+	if (rc < 0)
+		return fl_err_prefix(err, "keep this host's pod network");
+	*ret_mended = mended;
+	return 0;
 }
 
 int fl_podnet_host_cleanup(const struct fl_node_paths *p, struct fl_err *err)
@@ -276,6 +312,15 @@ static int configure_inside(const struct fl_podnet_pod *pod, const struct fl_ip 
 	return rc;
 }
 
+static struct fl_route route_to(const struct fl_ip *ip, int ifindex)
+{
+	return (struct fl_route){
+	    .dst = {.ip = *ip, .bits = ip->family == AF_INET ? 32 : 128},
+	    .ifindex = ifindex,
+	    .scope = ip->family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+	};
+}
+
 static int add_links(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, const struct fl_ip *gateways,
 		     struct fl_err *err)
 {
@@ -309,11 +354,7 @@ static int add_links(const struct fl_node_paths *p, const struct fl_podnet_pod *
 	home_return(&h);
 	home_close(&h);
 	for (unsigned i = 0; rc == 0 && i < pod->n_ips; i++) {
-		struct fl_route r = {
-		    .dst = {.ip = pod->ips[i], .bits = pod->ips[i].family == AF_INET ? 32 : 128},
-		    .ifindex = index,
-		    .scope = pod->ips[i].family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
-		};
+		struct fl_route r = route_to(&pod->ips[i], index);
 
 		if (pod->ips[i].family == AF_INET6)
 			rc = fl_addr_replace(nl, index, &gateways[i], 64, err);
@@ -384,6 +425,27 @@ int fl_podnet_mend(const struct fl_node_paths *p, const struct fl_podnet_pod *po
 	int rc = find_gateways(p, pod, gateways, err);
 
 	return rc < 0 ? rc : add_links(p, pod, gateways, err);
+}
+
+int fl_podnet_keep(struct fl_netlink *nl, const struct fl_node_paths *p, const struct fl_podnet_pod *pod,
+		   bool *ret_mended, struct fl_err *err)
+{
+	char ifname[FL_PODNET_IFNAME_LEN];
+	int index, rc = fl_link_index(nl, fl_podnet_ifname(pod->uid, ifname), &index, NULL);
+	bool complete = rc == 0;
+
+	for (unsigned i = 0; complete && i < pod->n_ips; i++) {
+		struct fl_route r = route_to(&pod->ips[i], index);
+
+		complete = fl_route_add(nl, &r, NULL) == -EEXIST;
+	}
+	if (!complete) {
+		rc = fl_podnet_mend(p, pod, err);
+		if (rc < 0)
+			return rc;
+	}
+	*ret_mended = !complete;
+	return 0;
 }
 
 int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err *err)

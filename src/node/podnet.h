@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "io/netlink.h"
 #include "node/paths.h"
 
 #define FL_PODNET_IFNAME_LEN 16
@@ -36,6 +37,9 @@ struct fl_podnet_pod {
 // The host's side, once at start: addresses on lo, unreachable route for free addresses, forwarding. What a sysctl was
 // before is recorded when it had to be changed. Idempotent.
 FL_WUR int fl_podnet_host_setup(const struct fl_node_paths *p, const struct fl_podnet_host *h, struct fl_err *err);
+// Puts back what of it somebody took while the node runs; nothing is written, and nobody told, when nothing was.
+FL_WUR int fl_podnet_host_keep(const struct fl_node_paths *p, const struct fl_podnet_host *h, bool *ret_mended,
+			       struct fl_err *err);
 // Takes all of it back, from the record alone. Idempotent.
 FL_WUR int fl_podnet_host_cleanup(const struct fl_node_paths *p, struct fl_err *err);
 
@@ -45,6 +49,10 @@ FL_WUR int fl_podnet_add(const struct fl_node_paths *p, const struct fl_podnet_p
 // For a pod that was found with its namespaces: its links and routes as fl_podnet_add makes them, if somebody (a `down`
 // that was killed, a network manager) took them. On failure what is there stays.
 FL_WUR int fl_podnet_mend(const struct fl_node_paths *p, const struct fl_podnet_pod *pod, struct fl_err *err);
+// The same while the pod runs, if its link on the host is gone or down, or a route to it is. `nl` was opened with
+// NETLINK_ROUTE. Costs a few system calls when nothing is missing. What somebody changes inside of the pod stays.
+FL_WUR int fl_podnet_keep(struct fl_netlink *nl, const struct fl_node_paths *p, const struct fl_podnet_pod *pod,
+			  bool *ret_mended, struct fl_err *err);
 FL_WUR int fl_podnet_del(const struct fl_node_paths *p, const char *uid, struct fl_err *err); // idempotent
 bool fl_podnet_exists(const struct fl_node_paths *p, const char *uid, bool host_network); // its namespaces are mounted
 

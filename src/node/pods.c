@@ -194,6 +194,38 @@ static void mend_network(struct pod *p)
 		fl_warn("network of pod %s/%s stays as it was found: %s", p->ns, p->name, err.text);
 }
 
+static void keep_network(struct pod *p, struct fl_netlink *nl)
+{
+	struct fl_podnet_pod net = {.uid = p->uid, .ips = {p->ips[0], p->ips[1]}, .n_ips = p->n_ips};
+	struct fl_err err = {0};
+	bool mended = false;
+	int rc = fl_podnet_keep(nl, p->pods->o.paths, &net, &mended, &err);
+
+	if (mended)
+		fl_warn("the network of pod %s/%s was gone from this host and is there again", p->ns, p->name);
+	else if (rc < 0 && !p->net_told)
+		fl_warn("the network of pod %s/%s is gone and cannot be put back: %s", p->ns, p->name, err.text);
+	p->net_told = rc < 0;
+}
+
+void fl_pods_keep(struct fl_pods *pods)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct fl_err err = {0};
+	int rc = fl_netlink_open(NETLINK_ROUTE, &nl, &err);
+
+	for (struct fl_map_iter it = {0}; rc == 0 && fl_map_next(&pods->table, &it);) {
+		struct pod *p = it.value;
+
+		if (!p->host_network && p->n_ips && (p->stage == POD_RUNNING || p->stage == POD_STOPPING))
+			keep_network(p, nl);
+	}
+	if (rc == 0)
+		rc = fl_pods_keep_ports(pods, &err);
+	if (rc < 0)
+		fl_warn("%s", err.text);
+}
+
 // The pod may be about to be set up once more: its directory is out of the way before the slow work begins.
 static void remove_remains(struct fl_pods *pods, const char *uid, const char *dir)
 {

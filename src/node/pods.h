@@ -68,6 +68,9 @@ void fl_pods_synced(struct fl_pods *p);
 void fl_pods_changed(struct fl_pods *p, bool secret, const char *ns, const char *name, uint64_t rv);
 void fl_pods_services_synced(struct fl_pods *p); // containers wait for it
 
+// Puts back links, routes and host ports of running pods that somebody took from the kernel; to be called now and then.
+void fl_pods_keep(struct fl_pods *p);
+
 size_t fl_pods_count(const struct fl_pods *p);
 
 // Log file of a container's newest run, or of the one before. -ENOENT: no such pod or container (text as kubelet says

@@ -66,11 +66,10 @@ void fl_pod_release_ports(struct pod *p)
 	p->holds_ports = false;
 }
 
-int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err)
-{
-	FL_VEC(struct fl_hostport_rule) rules = {0};
-	int rc;
+typedef FL_VEC(struct fl_hostport_rule) rule_vec;
 
+static void collect(const struct fl_pods *pods, rule_vec *rules)
+{
 	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it);) {
 		const struct pod *p = it.value;
 
@@ -78,10 +77,27 @@ int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err)
 			continue;
 		for (unsigned i = 0; i < p->n_host_ports; i++) {
 			for (unsigned k = 0; k < p->n_ips; k++)
-				fl_vec_push(&rules, ((struct fl_hostport_rule){p->host_ports[i], p->ips[k]}));
+				fl_vec_push(rules, ((struct fl_hostport_rule){p->host_ports[i], p->ips[k]}));
 		}
 	}
-	rc = fl_hostports_apply(rules.v, rules.n, err);
+}
+
+int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err)
+{
+	rule_vec rules = {0};
+
+	collect(pods, &rules);
+	int rc = fl_hostports_apply(rules.v, rules.n, err);
+	fl_vec_deinit(&rules);
+	return rc;
+}
+
+int fl_pods_keep_ports(struct fl_pods *pods, struct fl_err *err)
+{
+	rule_vec rules = {0};
+
+	collect(pods, &rules);
+	int rc = rules.n ? fl_hostports_keep(rules.v, rules.n, err) : 0;
 	fl_vec_deinit(&rules);
 	return rc;
 }

@@ -74,6 +74,55 @@ none_started_again() {
 	on one ip route show 10.96.0.0/12 | grep proto
 }
 
+# What is seen of the pods' network and of the Services' from all sides, beside what `consistent` looks at.
+network() {
+	on one ip route show proto 117 | sed 's/ linkdown//' | sort
+	on one ip -o -4 addr show lo
+	on one nft list tables | sort
+	on one sysctl net.ipv4.ip_forward
+}
+
+network_is() { diff <(network) "$BATS_TEST_TMPDIR/network"; }
+
+mended() { # mended COMMAND...: after it everything comes back, without a restart
+	"$@"
+	wait_for 30 network_is || { network_is && false; }
+	agree one 30
+	echo "mended: $*"
+}
+
+@test "what somebody breaks while all runs comes back: links and routes of pods, addresses, forwarding, rules" {
+	local pod ip link before
+	kc one apply -f - <<-YAML
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: ported, labels: {app: ported}}
+		spec:
+		  terminationGracePeriodSeconds: 1
+		  containers: [{name: echo, image: fairlead/echo, ports: [{containerPort: 8080, hostPort: 8088}]}]
+	YAML
+	kc one wait --for=condition=Ready pod/ported --timeout=30s
+	agree one 30
+	before=$(processes_of one | sort)
+	network >"$BATS_TEST_TMPDIR/network"
+	pod=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].metadata.uid}')
+	ip=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].status.podIP}')
+	link=$(on one ip route show "$ip" | grep -o 'flv[0-9a-f]*')
+	mended on one ip route del "$ip"
+	mended on one ip link set "$link" down
+	mended on one ip link del "$link"
+	mended nsenter --net="$WORLD_DIR/one/run/node/ns/$pod.net" ip link del eth0
+	mended on one ip addr del 10.244.0.1/32 dev lo
+	mended on one ip route del unreachable 10.244.0.0/24
+	mended on one sysctl -w net.ipv4.ip_forward=0
+	mended on one sh -c 'ip route del 10.96.0.0/12; nft delete table ip fairlead'
+	mended on one nft flush ruleset
+	wait_for 20 dns_answers one
+	[[ $(outside curl -s --max-time 10 --retry 20 --retry-connrefused "http://$WORLD_NET.10:8088/") == ported* ]]
+	[[ $(processes_of one | sort) == "$before" ]]
+	kc one delete pod ported
+}
+
 @test "the node role killed while pods start, run, crash and stop: nothing starts twice, nothing is orphaned" {
 	local i
 	kc one apply -f - <<-YAML

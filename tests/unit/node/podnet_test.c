@@ -88,6 +88,60 @@ static void both_families_reach_each_other(void **state)
 	assert_string_equal(after, before);
 }
 
+static bool kept(const struct fl_podnet_host *host, const struct fl_podnet_pod *one)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	struct fl_err err = {0};
+	bool of_host = false, of_pod = false;
+
+	assert_int_equal(fl_netlink_open(NETLINK_ROUTE, &nl, &err), 0);
+	if (fl_podnet_host_keep(&paths, host, &of_host, &err) < 0 || fl_podnet_keep(nl, &paths, one, &of_pod, &err) < 0)
+		fail_msg("%s", err.text);
+	return of_host || of_pod;
+}
+
+static void what_is_taken_comes_back(void **state)
+{
+	static const char *const breaks[] = {
+	    "ip route del 10.1.0.2",
+	    "ip -6 route del fd00:1::2",
+	    "ip -o link | grep -o 'flv[0-9a-f]*' | xargs ip link del",
+	    "ip link set $(ip -o link | grep -o 'flv[0-9a-f]*') down",
+	    "ip addr del 10.1.0.1/32 dev lo",
+	    "ip -6 addr del fd00:1::1/128 dev lo",
+	    "ip route del unreachable 10.1.0.0/24",
+	    "ip -6 route del unreachable fd00:1::/64",
+	    "sysctl -qw net.ipv4.ip_forward=0",
+	    "sysctl -qw net.ipv6.conf.all.forwarding=0",
+	};
+	static const char look[] =
+	    "ip -o route show proto 117; ip -6 -o route show proto 117; ip -o addr show lo; sysctl "
+	    "net.ipv4.ip_forward net.ipv6.conf.all.forwarding";
+	struct fl_podnet_host host = {.n_cidrs = 2};
+	struct fl_podnet_pod one = pod("one", "10.1.0.2", "fd00:1::2");
+	struct fl_err err = {0};
+
+	fl_cidr_parse("10.1.0.0/24", &host.cidrs[0], false);
+	fl_cidr_parse("fd00:1::/64", &host.cidrs[1], false);
+	assert_int_equal(fl_podnet_host_setup(&paths, &host, &err), 0);
+	assert_int_equal(fl_podnet_add(&paths, &one, &err), 0);
+	AUTO_FREE char *whole = run_shell("%s", look);
+	assert_false(kept(&host, &one));
+	for (size_t i = 0; i < FL_COUNT(breaks); i++) {
+		free(run_shell("%s", breaks[i]));
+		AUTO_FREE char *broken = run_shell("%s", look);
+		if (!strcmp(broken, whole))
+			fail_msg("%s changed nothing", breaks[i]);
+		if (!kept(&host, &one))
+			fail_msg("%s was not noticed", breaks[i]);
+		AUTO_FREE char *again = run_shell("%s", look);
+		assert_string_equal(again, whole);
+		assert_false(kept(&host, &one));
+	}
+	assert_int_equal(fl_podnet_del(&paths, "one", &err), 0);
+	assert_int_equal(fl_podnet_host_cleanup(&paths, &err), 0);
+}
+
 static void an_address_of_no_range_is_refused(void **state)
 {
 	struct fl_podnet_host host = {.n_cidrs = 1};
@@ -106,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(both_families_reach_each_other),
+	    cmocka_unit_test(what_is_taken_comes_back),
 	    cmocka_unit_test(an_address_of_no_range_is_refused),
 	};
 	AUTO_FREE char *dir = fl_asprintf("/tmp/fairlead-podnet-test-%d", (int)getpid());
