@@ -3,6 +3,7 @@
 # sudo make check-long: what takes longer than `make check` may. check-long.sh [PART...] (default: all), which run beside each other:
 #   crash   tests/e2e/crash.bats: roles and everything killed under load, ROUNDS (100) rounds
 #   faults  tests/e2e/faults.bats: up, down and reset killed half way, the clock jumps, ROUNDS rounds (starting takes several)
+#   pressure tests/e2e/pressure.bats: roles halted, without file descriptors, without their port; ROUNDS / 5 rounds
 #   power   unit tests: the power goes (store, whole API server), a writer and a node are killed; ROUNDS rounds and more of each
 #   fuzz    each target for FUZZ_SECONDS (60), one after the other, with lower priority
 # FAULT_SEED repeats the choices of an earlier run, though not the moments. The whole of what each part said stays in build/check-long/PART.log.
@@ -31,6 +32,10 @@ part_crash() {
 
 part_faults() {
 	run_bats faults
+}
+
+part_pressure() {
+	HALTS=$(((ROUNDS + 4) / 5)) run_bats pressure
 }
 
 part_power() {
@@ -66,7 +71,7 @@ follow() {
 		'# round: '*) line=${line#"# round: "} ;;
 		*' Killed '*setsid*) continue ;; # bash speaks of each
 		esac
-		printf '%5d s  %-6s  %s\n' $((SECONDS - begun)) "$1" "$line"
+		printf '%5d s  %-8s  %s\n' $((SECONDS - begun)) "$1" "$line"
 	done
 }
 
@@ -115,7 +120,7 @@ said() { sed -n "s/^# $1: //p" "$logs/$2.log" 2>/dev/null; } # said WORD PART
 
 # The requests of all rounds, added up over the clients.
 sum_requests() {
-	said load crash | awk '
+	{ said load crash; said load pressure; } | awk '
 		/ sent, / { for (i = 2; i <= NF; i++) { w = $i; gsub(/[,;]/, "", w); if ($(i - 1) ~ /^[0-9]+$/) n[w] += $(i - 1) }
 			if (/ while DNS was down/) down += $(NF - 4) }
 		/ writes acknowledged, / { acked += $1; bad += $4; doubt += $6 }
@@ -144,7 +149,7 @@ make -j"$(nproc)" all unit-bins fuzz-bins >"$logs/build.log" 2>&1 || { tail -n 3
 trap clean_up EXIT
 trap on_signal INT TERM
 echo "FAULT_SEED=$FAULT_SEED ROUNDS=$ROUNDS"
-[[ $# -gt 0 ]] || set -- crash faults power fuzz
+[[ $# -gt 0 ]] || set -- crash faults pressure power fuzz
 for p in "$@"; do
 	declare -F "part_$p" >/dev/null || { echo "no part $p"; exit 1; }
 	start_part "$p"

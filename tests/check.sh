@@ -43,7 +43,7 @@ run_tap() {
 		timeout "$seconds" "$@" >"$log" 2>&1
 		rc=$?
 	fi
-	grep -E '^((not )?ok |# (load|crash|faults): )' "$log" | sed -E "s|^((not )?ok) [0-9]* ?-? ?|\1 $label: |"
+	grep -E '^((not )?ok |# (load|crash|faults|pressure): )' "$log" | sed -E "s|^((not )?ok) [0-9]* ?-? ?|\1 $label: |"
 	if [[ $rc != 0 ]]; then
 		grep -qE '^not ok ' "$log" || echo "not ok $label: ended with status $rc"
 		tail -n 60 "$log" | sed 's/^/# /'

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/nft.h"
 
-#include <libmnl/libmnl.h>
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
