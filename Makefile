@@ -12,7 +12,7 @@ Q       := $(if $(V),,@)
 
 COMPONENTS := base json io api store apiserver client controller proxy dns node supervisor cli
 
-PKGS    := libuv libnghttp2 openssl libcurl sqlite3 yaml-0.1 libmnl
+PKGS    := libuv libnghttp2 openssl sqlite3 yaml-0.1 libmnl
 LLHTTP  ?= /usr/share/llhttp
 
 CPPFLAGS += -Isrc -D_GNU_SOURCE -I/usr/share/include $(shell pkg-config --cflags $(PKGS))

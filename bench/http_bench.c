@@ -225,7 +225,7 @@ static void memory(const char *title, pid_t pid, uint16_t port, bool tls, unsign
 		    .method = "GET", .url = url, .on_data = on_data, .on_done = on_done, .arg = &w};
 		if (fl_http_client_call(clients[i % n_clients], &o, NULL, &err) < 0)
 			die("call", &err);
-		// Until the server's settings are known, libcurl opens a connection for every hundred streams.
+		// Until the server's settings are known, a connection carries a hundred streams.
 		while (streams < WATCHES && i < n_clients && w.begun + w.failed <= i)
 			uv_run(&loop, UV_RUN_ONCE);
 	}

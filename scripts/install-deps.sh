@@ -4,7 +4,7 @@
 # No service of a package is started. A kubectl that is already there is left alone.
 set -euo pipefail
 
-build=(gcc make pkg-config libc6-dev libuv1-dev libnghttp2-dev node-llhttp libssl-dev libcurl4-openssl-dev libsqlite3-dev libyaml-dev libmnl-dev)
+build=(gcc make pkg-config libc6-dev libuv1-dev libnghttp2-dev node-llhttp libssl-dev libsqlite3-dev libyaml-dev libmnl-dev)
 run=(runc skopeo umoci iproute2 curl ca-certificates util-linux procps)
 test=(python3 openssl libcmocka-dev libjansson-dev bats clang libclang-rt-14-dev nftables iptables conntrack bind9-dnsutils jq socat ethtool curl nghttp2-client wrk docker-registry)
 lint=(clang-format clang-tidy shellcheck)

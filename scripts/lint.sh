@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 jobs=$(nproc)
 flags=(-std=gnu17 -D_GNU_SOURCE -Isrc -I. -I/usr/share/include)
 # shellcheck disable=SC2207
-flags+=($(pkg-config --cflags libuv libnghttp2 openssl libcurl sqlite3 yaml-0.1 libmnl))
+flags+=($(pkg-config --cflags libuv libnghttp2 openssl sqlite3 yaml-0.1 libmnl))
 mapfile -t sources < <(git ls-files 'src/*.c' 'cmd/*.c' 'images/*.c')
 mapfile -t headers < <(git ls-files 'src/*.h')
 mapfile -t formatted < <(git ls-files '*.c' '*.h')

@@ -186,7 +186,7 @@ static int spawn(uv_loop_t *loop, struct fl_subprocess *p, const struct fl_subpr
 	    .stdio = stdio,
 	    .exit_cb = on_exited,
 	};
-	// Libraries (libcurl) open descriptors without O_CLOEXEC; a container must not inherit our connections.
+	// Libraries may open descriptors without O_CLOEXEC; a container must not inherit our connections.
 	close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 	p->handles++; // initialized even when it fails
 	return uv_spawn(loop, &p->process, &uo);

@@ -2,16 +2,13 @@
 // One connection: the socket, TLS over it, and the batching of output. Knows no HTTP; a struct fl_codec does.
 //
 //   in:   socket -> server->in -> [OpenSSL -> server->plain] -> codec->input
-//   out:  codec->drain -> fl_conn_put -> [cork -> SSL_write] -> server->batch -> uv_try_write -> rest: uv_write
+//   out:  codec->drain -> fl_conn_put -> pipe.c -> server->out.batch -> uv_try_write -> rest: uv_write
 //
 // All buffers on these ways belong to the server and are used for the length of one call, so a silent connection holds
 // none. Output stays in the requests, as references to shared bytes, until the kernel has taken the batch before it: of
 // a slow reader's backlog at most one batch exists as private (encrypted) bytes.
-//
-// OpenSSL talks to a BIO of our own, which reads from the bytes at hand and writes into the batch.
 #include <errno.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -20,69 +17,6 @@
 
 #define LINGER_MS  2000          // for the peer to read the last answer and close
 #define FAIR_BYTES (1024 * 1024) // a connection's output in one turn of the loop
-
-static void run_tls(struct fl_conn *c);
-
-// --- the BIO ---
-
-static BIO_METHOD *bio_method;
-
-static int bio_read(BIO *b, char *p, int n)
-{
-	struct fl_conn *c = BIO_get_data(b);
-	BIO_clear_retry_flags(b);
-	if (!c->in_len) {
-		BIO_set_retry_read(b);
-		return -1;
-	}
-	size_t take = c->in_len < (size_t)n ? c->in_len : (size_t)n;
-	memcpy(p, c->in, take);
-	c->in += take;
-	c->in_len -= take;
-	return (int)take;
-}
-
-static int bio_write(BIO *b, const char *p, int n)
-{
-	struct fl_conn *c = BIO_get_data(b);
-	BIO_clear_retry_flags(b);
-	fl_buf_append(&c->server->batch, p, (size_t)n);
-	return n;
-}
-
-static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
-{
-	return cmd == BIO_CTRL_FLUSH;
-}
-
-static int bio_create(BIO *b)
-{
-	BIO_set_init(b, 1);
-	return 1;
-}
-
-static void make_bio_method(void)
-{
-	bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "fairlead connection");
-	BIO_meth_set_read(bio_method, bio_read);
-	BIO_meth_set_write(bio_method, bio_write);
-	BIO_meth_set_ctrl(bio_method, bio_ctrl);
-	BIO_meth_set_create(bio_method, bio_create);
-}
-
-static bool start_tls(struct fl_conn *c, SSL_CTX *ctx)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, make_bio_method);
-	c->ssl = SSL_new(ctx);
-	BIO *bio = c->ssl ? BIO_new(bio_method) : NULL;
-	if (!bio)
-		return false;
-	BIO_set_data(bio, c);
-	SSL_set_bio(c->ssl, bio, bio);
-	SSL_set_accept_state(c->ssl);
-	return true;
-}
 
 // --- output ---
 
@@ -136,7 +70,7 @@ static void queue_write(struct fl_conn *c, const char *p, size_t n)
 // Gives server->batch to the kernel. `at_once` false leaves it to the next turn of the loop.
 static void send_batch(struct fl_conn *c, bool at_once)
 {
-	struct fl_buf *b = &c->server->batch;
+	struct fl_buf *b = &c->server->out.batch;
 	size_t sent = 0;
 	if (!b->len || c->state == FL_CONN_CLOSED)
 		return;
@@ -160,58 +94,23 @@ static void send_batch(struct fl_conn *c, bool at_once)
 	b->len = 0;
 }
 
-static void encrypt(struct fl_conn *c, const char *p, size_t n)
+void fl_conn_put(struct fl_conn *c, const void *data, size_t n)
 {
-	while (n && c->state != FL_CONN_CLOSED) {
-		size_t done = 0;
-		if (SSL_write_ex(c->ssl, p, n, &done) != 1) { // the BIO takes everything: only a broken session fails
-			ERR_clear_error();
-			fl_conn_kill(c, false);
-			return;
-		}
-		p += done;
-		n -= done;
-	}
+	if (c->state != FL_CONN_CLOSED && !fl_pipe_put(&c->pipe, data, n))
+		fl_conn_kill(c, false);
 }
 
 static void uncork(struct fl_conn *c)
 {
-	struct fl_http_server *s = c->server;
-	size_t n = s->corked;
-	s->corked = 0;
-	encrypt(c, s->cork, n);
-}
-
-// Small pieces share a TLS record; a piece of a full record's size is encrypted from where it stands.
-void fl_conn_put(struct fl_conn *c, const void *data, size_t n)
-{
-	struct fl_http_server *s = c->server;
-	const char *p = data;
-	if (!c->ssl) {
-		fl_buf_append(&s->batch, p, n);
-		return;
-	}
-	while (n) {
-		if (!s->corked && n >= FL_CORK_BYTES) {
-			encrypt(c, p, FL_CORK_BYTES);
-			p += FL_CORK_BYTES;
-			n -= FL_CORK_BYTES;
-			continue;
-		}
-		size_t take = FL_CORK_BYTES - s->corked < n ? FL_CORK_BYTES - s->corked : n;
-		memcpy(s->cork + s->corked, p, take);
-		s->corked += take;
-		p += take;
-		n -= take;
-		if (s->corked == FL_CORK_BYTES)
-			uncork(c);
-	}
+	if (c->state == FL_CONN_CLOSED)
+		c->server->out.corked = 0;
+	else if (c->pipe.ssl && !fl_pipe_uncork(&c->pipe))
+		fl_conn_kill(c, false);
 }
 
 size_t fl_conn_room(const struct fl_conn *c)
 {
-	size_t used = c->server->batch.len + c->server->corked;
-	return used < FL_BATCH_BYTES ? FL_BATCH_BYTES - used : 0;
+	return fl_pipe_room(&c->pipe);
 }
 
 static void flush(struct fl_conn *c)
@@ -219,15 +118,15 @@ static void flush(struct fl_conn *c)
 	struct fl_http_server *s = c->server;
 	size_t total = 0;
 	while (c->codec && (c->state == FL_CONN_OPEN || c->state == FL_CONN_CLOSING) && !c->unwritten) {
-		s->batch.len = s->corked = 0;
+		s->out.batch.len = s->out.corked = 0;
 		c->codec->drain(c);
 		uncork(c);
-		total += s->batch.len;
-		if (!s->batch.len)
+		total += s->out.batch.len;
+		if (!s->out.batch.len)
 			break;
 		send_batch(c, total < FAIR_BYTES);
 	}
-	s->batch.len = s->corked = 0;
+	s->out.batch.len = s->out.corked = 0;
 }
 
 // What waits for the kernel to take its last bytes stays in `over`.
@@ -258,15 +157,15 @@ static void shutdown_done(uv_shutdown_t *req, int status)
 static void shut(struct fl_conn *c)
 {
 	if (c->read_eof || c->detached) {
-		if (c->ssl && SSL_is_init_finished(c->ssl)) {
-			SSL_shutdown(c->ssl);
+		if (c->pipe.ssl && SSL_is_init_finished(c->pipe.ssl)) {
+			SSL_shutdown(c->pipe.ssl);
 			send_batch(c, true);
 		}
 		fl_conn_kill(c, false);
 		return;
 	}
-	if (c->ssl && SSL_is_init_finished(c->ssl)) {
-		SSL_shutdown(c->ssl);
+	if (c->pipe.ssl && SSL_is_init_finished(c->pipe.ssl)) {
+		SSL_shutdown(c->pipe.ssl);
 		ERR_clear_error();
 		send_batch(c, true);
 	}
@@ -354,9 +253,9 @@ static void refuse_handshake(struct fl_conn *c)
 {
 	unsigned long e = ERR_peek_last_error();
 	if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST) {
-		c->server->batch.len = 0;
-		fl_buf_puts(&c->server->batch, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"
-					       "Client sent an HTTP request to an HTTPS server.\n");
+		c->server->out.batch.len = 0;
+		fl_buf_puts(&c->server->out.batch, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"
+						   "Client sent an HTTP request to an HTTPS server.\n");
 	}
 	ERR_clear_error();
 	send_batch(c, true);
@@ -366,16 +265,16 @@ static void refuse_handshake(struct fl_conn *c)
 
 static bool handshake(struct fl_conn *c)
 {
-	int rc = SSL_do_handshake(c->ssl);
+	int rc = SSL_do_handshake(c->pipe.ssl);
 	if (rc != 1) {
-		if (SSL_get_error(c->ssl, rc) == SSL_ERROR_WANT_READ)
+		if (SSL_get_error(c->pipe.ssl, rc) == SSL_ERROR_WANT_READ)
 			send_batch(c, true);
 		else
 			refuse_handshake(c);
 		return false;
 	}
 	struct fl_err err = {0};
-	if (fl_tls_identity_get(c->ssl, &c->identity, &err) < 0) {
+	if (fl_tls_identity_get(c->pipe.ssl, &c->identity, &err) < 0) {
 		fl_debug("%s: handshake refused: %s", c->server->opts.server_name, err.text);
 		refuse_handshake(c);
 		return false;
@@ -386,7 +285,7 @@ static bool handshake(struct fl_conn *c)
 	fl_server_handshake_done(c->server);
 	const unsigned char *proto = NULL;
 	unsigned len = 0;
-	SSL_get0_alpn_selected(c->ssl, &proto, &len);
+	SSL_get0_alpn_selected(c->pipe.ssl, &proto, &len);
 	bool h2 = len == 2 && memcmp(proto, "h2", 2) == 0;
 	fl_conn_set_deadline(c, c->server->opts.limits.idle_ms);
 	if (open_codec(c, h2 ? &fl_codec_h2 : &fl_codec_h1) < 0) {
@@ -399,16 +298,16 @@ static bool handshake(struct fl_conn *c)
 static void run_tls(struct fl_conn *c)
 {
 	struct fl_http_server *s = c->server;
-	s->batch.len = s->corked = 0;
+	s->out.batch.len = s->out.corked = 0;
 	if (c->state == FL_CONN_HANDSHAKE && !handshake(c))
 		return;
 	while (c->state == FL_CONN_OPEN) {
 		size_t n = 0;
-		if (SSL_read_ex(c->ssl, s->plain, sizeof(s->plain), &n) == 1) {
+		if (SSL_read_ex(c->pipe.ssl, s->plain, sizeof(s->plain), &n) == 1) {
 			feed_codec(c, s->plain, n);
 			continue;
 		}
-		int e = SSL_get_error(c->ssl, 0);
+		int e = SSL_get_error(c->pipe.ssl, 0);
 		ERR_clear_error();
 		send_batch(c, true); // key updates, alerts
 		if (e == SSL_ERROR_ZERO_RETURN)
@@ -421,15 +320,15 @@ static void run_tls(struct fl_conn *c)
 
 void fl_conn_feed(struct fl_conn *c, const char *p, size_t n)
 {
-	if (!c->ssl) {
+	if (!c->pipe.ssl) {
 		feed_codec(c, p, n);
 		return;
 	}
-	c->in = p;
-	c->in_len = n;
+	c->pipe.in = p;
+	c->pipe.in_len = n;
 	run_tls(c);
-	c->in = NULL;
-	c->in_len = 0;
+	c->pipe.in = NULL;
+	c->pipe.in_len = 0;
 }
 
 static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
@@ -494,6 +393,7 @@ static struct fl_conn *new_conn(struct fl_http_server *s)
 {
 	struct fl_conn *c = FL_NEW(struct fl_conn);
 	c->server = s;
+	c->pipe.out = &s->out;
 	s->refs++;
 	c->refs = 1;
 	TAILQ_INIT(&c->reqs);
@@ -521,8 +421,7 @@ static void closed(struct fl_conn *c)
 	if (c->codec)
 		c->codec->close(c);
 	c->codec_data = NULL;
-	SSL_free(c->ssl);
-	c->ssl = NULL;
+	fl_pipe_stop_tls(&c->pipe);
 	for (struct fl_http_req *r = TAILQ_FIRST(&c->reqs), *next; r; r = next) {
 		next = TAILQ_NEXT(r, of_conn);
 		r->in_ready = false;
@@ -607,7 +506,7 @@ void fl_conn_accept(struct fl_http_server *s, uv_stream_t *listener)
 	}
 	learn_peer(c);
 	if (s->tls) {
-		if (!start_tls(c, s->tls)) {
+		if (!fl_pipe_start_tls(&c->pipe, s->tls, true)) {
 			char reason[256];
 			fl_warn("%s: no TLS for a new connection: %s", s->opts.server_name,
 				fl_openssl_reason(reason, sizeof(reason)));

@@ -2,6 +2,7 @@
 // What the files of this folder share: server, connection, codec and request, and the calls between them.
 //
 //   server.c   listeners, the list of connections, limits, sweep timer, stop
+//   pipe.c     bytes through OpenSSL, many pieces to a record     (shared with the client)
 //   conn.c     one socket: TLS, reading, batching of output, closing      (knows no HTTP)
 //   h1.c h2.c  bytes <-> requests; one struct fl_codec each               (know no sockets)
 //   request.c  what a handler sees
@@ -18,10 +19,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "io/http/pipe.h"
 #include "io/http_server.h"
-
-#define FL_CORK_BYTES  (16 * 1024) // one TLS record
-#define FL_BATCH_BYTES (64 * 1024) // output given to the kernel in one go, about
 
 struct fl_conn;
 
@@ -154,9 +153,7 @@ struct fl_conn {
 	unsigned n_reqs, n_busy; // all; dispatched and not over
 	enum fl_conn_state state;
 	bool is_idle, is_dirty, reading, read_eof, detached, running;
-	SSL *ssl;
-	const char *in; // ciphertext under way into OpenSSL
-	size_t in_len;
+	struct fl_pipe pipe;
 	const struct fl_codec *codec;
 	void *codec_data;
 	struct fl_req_list reqs;
@@ -225,9 +222,7 @@ struct fl_http_server {
 	int64_t date_s;
 	// Shared by all connections, each for the length of one call.
 	struct fl_buf head;
-	struct fl_buf batch; // what goes to the socket
-	size_t corked;
-	char cork[FL_CORK_BYTES];
+	struct fl_outbuf out;
 	char plain[FL_CORK_BYTES + 1024];
 	char in[64 * 1024];
 };

@@ -409,7 +409,7 @@ static bool h1_eof(struct fl_conn *c)
 	struct h1 *h = h1_of(c);
 	// Over TLS nobody shuts one side only; a plain client that did may still read, except that a dead one looks
 	// the same: limits.half_close_ms decides.
-	return busy(h) && !(c->ssl && h->r->streaming);
+	return busy(h) && !(c->pipe.ssl && h->r->streaming);
 }
 
 static int h1_open(struct fl_conn *c)

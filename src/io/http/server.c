@@ -96,7 +96,7 @@ void fl_server_unref(struct fl_http_server *s)
 		free(r);
 	}
 	fl_buf_deinit(&s->head);
-	fl_buf_deinit(&s->batch);
+	fl_buf_deinit(&s->out.batch);
 	fl_vec_deinit(&s->listeners);
 	SSL_CTX_free(s->tls);
 	free(s);

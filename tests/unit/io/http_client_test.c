@@ -71,11 +71,20 @@ static void says_why_no_response_came(void **state)
 	bad.headers = headers;
 	assert_int_equal(fl_http_client_call(c, &bad, NULL, &err), -EINVAL);
 	bad.headers = NULL;
-	bad.url = "ftp://127.0.0.1/x";
+	static const char *const urls[] = {"ftp://127.0.0.1/x",  "127.0.0.1/x",    "http://",       "http://:80/",
+					   "http://a b/",        "http://u:p@a/",  "http://[::1/",  "http://[1.2.3.4]/",
+					   "http://a:0/",        "http://a:65536", "http://a:80x/", "http://a/\r\nX: y",
+					   "http://[::1]suffix/"};
 	answer_reset(&a);
-	if (fl_http_client_call(c, &bad, &a.call, &err) == 0)
-		WAIT(&f, a.done);
-	assert_int_equal(a.rc, -EINVAL);
+	for (size_t i = 0; i < FL_COUNT(urls); i++) {
+		bad.url = urls[i];
+		assert_int_equal(fl_http_client_call(c, &bad, &a.call, &err), -EINVAL);
+	}
+	bad.url = "http://a/";
+	bad.method = "GET /x HTTP/1.1\r\nX:";
+	assert_int_equal(fl_http_client_call(c, &bad, &a.call, &err), -EINVAL);
+	uv_run(&f.loop, UV_RUN_NOWAIT);
+	assert_false(a.done);
 	answer_reset(&a);
 	fl_http_client_free(&c);
 	teardown(&f);

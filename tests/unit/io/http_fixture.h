@@ -320,7 +320,7 @@ struct answer {
 	bool done;
 	int rc, status;
 	struct fl_buf body;
-	char type[64];
+	char type[64], x[16]; // response headers Content-Type and X
 	struct fl_http_call *call;
 	struct fl_err err;
 	unsigned n_data;
@@ -337,6 +337,8 @@ static inline void answer_done(void *arg, int rc, int status, const char *body, 
 		fl_buf_append(&a->body, body, len);
 	const char *type = rc == 0 ? fl_http_call_header(a->call, "content-type") : NULL;
 	snprintf(a->type, sizeof(a->type), "%s", type ? type : "");
+	const char *x = rc == 0 ? fl_http_call_header(a->call, "X") : NULL;
+	snprintf(a->x, sizeof(a->x), "%s", x ? x : "");
 	assert_int_equal(body[len], 0);
 }
 

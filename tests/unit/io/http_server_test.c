@@ -162,7 +162,7 @@ static void a_stalled_stream_is_reset_alone(void **state)
 	fl_http_call_pause(slow.call, true);
 	struct fl_bytes *b = fl_bytes_new(NULL, 8000000);
 	memset(b->data, 's', b->len);
-	for (int i = 0; i < 8; i++) // beyond libcurl's window of 32 MiB
+	for (int i = 0; i < 8; i++) // beyond the client's windows
 		fl_http_write(f.kept[0], b);
 	fl_bytes_put(&b);
 	WAIT(&f, f.n_closed == 1);
@@ -326,7 +326,7 @@ static void stopping_does_not_wait_for_who_does_not_read(void **state)
 			WAIT(&f, f.n_kept == 1);
 			uv_read_stop((uv_stream_t *)&w.tcp);
 		}
-		struct fl_bytes *b = fl_bytes_new(NULL, 48 * 1024 * 1024); // beyond libcurl's window of 32 MiB
+		struct fl_bytes *b = fl_bytes_new(NULL, 48 * 1024 * 1024); // beyond the client's windows
 		memset(b->data, 'x', b->len);
 		fl_http_write(f.kept[0], b);
 		fl_bytes_put(&b);

@@ -137,7 +137,7 @@ static void a_resumed_session_keeps_its_identity(void **state)
 		assert_string_equal(fl_http_identity(r)->user, "admin");
 		assert_int_equal(fl_http_identity(r)->n_groups, 2);
 		assert_string_equal(fl_http_identity(r)->groups[1], "team-a");
-		assert_int_equal(SSL_session_reused(r->conn->ssl), i == 1);
+		assert_int_equal(SSL_session_reused(r->conn->pipe.ssl), i == 1);
 		fl_http_abort(r);
 		raw_close(&f, &w);
 	}
