@@ -2,10 +2,14 @@
 #include "controller/hub.h"
 
 #include <assert.h>
+#include <malloc.h>
 
 #include "base/mem.h"
 #include "base/vec.h"
 #include "controller/writes.h"
+
+#define BURST_CHANGES 500  // a burst of more leaves holes in the heap that are worth giving back
+#define QUIET_MS      1000 // and is over when there were few changes for that long
 
 struct listener {
 	fl_hub_change fn;
@@ -49,6 +53,8 @@ struct fl_hub {
 	const struct fl_workqueue *answered;
 	unsigned unsynced;
 	bool leading;
+	uv_timer_t *quiet;           // runs after a burst
+	unsigned changes, last_told; // since the heap was given back; of them before the timer was last set
 };
 
 static const struct {
@@ -75,15 +81,45 @@ struct fl_hub *fl_hub_new(struct fl_client *c)
 	struct fl_hub *h = FL_NEW(struct fl_hub);
 	h->c = c;
 	h->unsynced = FL_HUB_KIND_COUNT;
+	h->quiet = FL_NEW(uv_timer_t);
+	h->quiet->data = h;
+	uv_timer_init(fl_client_loop(c), h->quiet);
 	for (int k = 0; k < FL_HUB_KIND_COUNT; k++)
 		h->feeds[k].hub = h;
 	return h;
+}
+
+static void on_quiet(uv_timer_t *t)
+{
+	struct fl_hub *h = t->data;
+	bool quiet = h->changes - h->last_told < BURST_CHANGES / 2;
+	h->last_told = h->changes;
+	if (!quiet) {
+		uv_timer_start(t, on_quiet, QUIET_MS, 0);
+		return;
+	}
+	h->changes = 0;
+	malloc_trim(0);
+}
+
+static void note_change(struct fl_hub *h)
+{
+	if (++h->changes < BURST_CHANGES || uv_is_active((uv_handle_t *)h->quiet))
+		return;
+	h->last_told = h->changes;
+	uv_timer_start(h->quiet, on_quiet, QUIET_MS, 0);
+}
+
+static void free_timer(uv_handle_t *t)
+{
+	free(t);
 }
 
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *new_obj)
 {
 	struct feed *f = arg;
 	struct fl_hub *h = f->hub;
+	note_change(h);
 	h->told.objects[0] = old;
 	h->told.objects[1] = new_obj;
 	h->told.informer = f->informer;
@@ -163,6 +199,7 @@ void fl_hub_free(struct fl_hub **hp)
 	struct fl_hub *h = TAKE_PTR(*hp);
 	if (!h)
 		return;
+	uv_close((uv_handle_t *)h->quiet, free_timer);
 	fl_writes_drop_all(&h->writes);
 	for (int k = 0; k < FL_HUB_KIND_COUNT; k++) {
 		fl_informer_stop(&h->feeds[k].informer);
