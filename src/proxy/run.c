@@ -5,7 +5,9 @@
 // A transaction costs more than its changes: one that adds an element with a verdict has the kernel walk all of them
 // (nf_tables_validate), over a millisecond at 10,000 Services. While changes keep coming, transactions therefore take
 // one part in DUTY of the time at most and carry what has gathered meanwhile. Their time is a debt that is paid off at
-// that rate, and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded.
+// that rate, and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded. A
+// transaction that carries fewer than BATCH changes owes that part of its time: pods that become ready one after
+// another wait for nothing, and a flood, which fills its transactions, pays in full.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -27,6 +29,7 @@
 #define RETRY_MIN_MS 50   // after a failed sync, doubled up to
 #define RETRY_MAX_MS 5000
 #define DUTY         25 // one in so many nanoseconds
+#define BATCH        8  // changes of a transaction that owes all of its time
 #define DEBT_FREE_NS (5 * 1000000)
 #define DEBT_MAX_NS  (7 * 1000000) // so nobody waits longer than (DEBT_MAX_NS - DEBT_FREE_NS) * DUTY = 50 ms
 #define CLEAN_MS     200           // at most one walk over the connection table in this time
@@ -49,6 +52,7 @@ struct proxy {
 	char *zone, *node_field;
 	unsigned retry_ms; // 0: the last sync succeeded
 	uint64_t debt_ns, debt_at_ns;
+	unsigned changes; // since the last transaction
 	bool first_sync_done, routes_failed, eligible, has_handles;
 };
 
@@ -176,8 +180,10 @@ static void maybe_sync(struct proxy *p)
 		return;
 	}
 	uint64_t start = cpu_ns();
+	unsigned changes = p->changes < BATCH ? p->changes : BATCH;
+	p->changes = 0;
 	sync_now(p);
-	debt += cpu_ns() - start;
+	debt += (cpu_ns() - start) * changes / BATCH;
 	p->debt_at_ns = fl_mono_ns();
 	p->debt_ns = debt < DEBT_MAX_NS ? debt : DEBT_MAX_NS;
 }
@@ -199,6 +205,7 @@ static void on_service(void *arg, const struct fl_object *old, const struct fl_o
 	struct proxy *p = arg;
 
 	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
+	p->changes++;
 	fl_proxy_core_service(p->core, old, new_obj);
 }
 
@@ -207,6 +214,7 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 	struct proxy *p = arg;
 
 	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
+	p->changes++;
 	fl_proxy_core_slice(p->core, old, new_obj);
 }
 
