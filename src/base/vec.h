@@ -2,6 +2,7 @@
 // Typed growable array. `struct { FL_VEC(struct foo *) items; } x;` then fl_vec_push(&x.items, foo).
 #pragma once
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -12,11 +13,18 @@
 		size_t n, cap;                                                                                         \
 	}
 
+// The same with a head of 16 bytes, for what there are many of: at most 2^32 - 1 items.
+#define FL_SMALL_VEC(type)                                                                                             \
+	struct {                                                                                                       \
+		type *v;                                                                                               \
+		uint32_t n, cap;                                                                                       \
+	}
+
 #define fl_vec_reserve(vec, want)                                                                                      \
 	do {                                                                                                           \
 		if ((vec)->cap < (want)) {                                                                             \
 			(vec)->cap = (want) > 2 * (vec)->cap ? (want) : 2 * (vec)->cap;                                \
-			(vec)->v = fl_realloc((vec)->v, (vec)->cap * sizeof(*(vec)->v));                               \
+			(vec)->v = fl_realloc((vec)->v, (size_t)(vec)->cap * sizeof(*(vec)->v));                       \
 		}                                                                                                      \
 	} while (0)
 

@@ -38,82 +38,91 @@ static void tell_step(struct fl_informer *i, struct fl_object *old, struct fl_ob
 	}
 }
 
-// --- a cache that forgets: "namespace/name" -> revision, which stands in the place of the pointer ---
+// --- where the user keeps what is needed ---
 
-_Static_assert(sizeof(void *) >= sizeof(uint64_t), "a revision fits into a pointer");
-
-static struct fl_buf key_of(const char *ns, const char *name)
-{
-	struct fl_buf b = {0};
-	fl_buf_puts(&b, ns);
-	fl_buf_putc(&b, '/');
-	fl_buf_puts(&b, name);
-	return b;
-}
-
-static void tell_known(struct fl_informer *i, const char *ns, const char *name, uint64_t rv, struct fl_object *now)
+static void tell_kept(struct fl_informer *i, const char *ns, const char *name, uint64_t rv, struct fl_object *now)
 {
 	struct fl_object was = {
 	    .refs = 1, .len = 2, .rv = rv, .resource = i->resource, .ns = ns, .name = name, .uid = "", .json = "{}"};
 	tell(i, rv ? &was : NULL, now);
 }
 
-static void apply_known(struct fl_informer *i, struct fl_object *o)
+static uint64_t kept_rv(const struct fl_informer *i, const struct fl_object *o)
 {
-	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
-	uint64_t rv = (uintptr_t)fl_map_get(&i->known, key.data);
-	if (rv >= o->rv)
+	return i->opts.keeper->rv(i->opts.arg, o->ns, o->name);
+}
+
+static void apply_kept(struct fl_informer *i, struct fl_object *o)
+{
+	uint64_t rv = kept_rv(i, o);
+	if (rv < o->rv)
+		tell_kept(i, o->ns, o->name, rv, o);
+}
+
+static void apply_kept_deleted(struct fl_informer *i, const struct fl_object *o)
+{
+	uint64_t rv = kept_rv(i, o);
+	if (rv && rv <= o->rv) // else it was made again since
+		tell_kept(i, o->ns, o->name, rv, NULL);
+}
+
+struct missing {
+	struct fl_map listed; // "namespace/name"
+	struct fl_arena a;
+	FL_VEC(struct fl_object) gone; // of which these stand: ns, name, rv
+};
+
+static const char *key_of(struct fl_buf *b, const char *ns, const char *name)
+{
+	b->len = 0;
+	fl_buf_puts(b, ns);
+	fl_buf_putc(b, '/');
+	fl_buf_puts(b, name);
+	return b->data;
+}
+
+static void note_missing(void *arg, const char *ns, const char *name, uint64_t rv)
+{
+	struct missing *m = arg;
+	AUTO(fl_buf_deinit) struct fl_buf key = {0};
+	if (fl_map_get(&m->listed, key_of(&key, ns, name)))
 		return;
-	fl_map_set(&i->known, key.data, (void *)(uintptr_t)o->rv);
-	tell_known(i, o->ns, o->name, rv, o);
+	struct fl_object o = {.ns = fl_arena_strdup(&m->a, ns), .name = fl_arena_strdup(&m->a, name), .rv = rv};
+	fl_vec_push(&m->gone, o);
 }
 
-static void apply_known_deleted(struct fl_informer *i, const struct fl_object *o)
+static void tell_gone(struct fl_informer *i, const fl_object_vec *listed)
 {
-	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
-	uint64_t rv = (uintptr_t)fl_map_get(&i->known, key.data);
-	if (!rv || rv > o->rv) // the latter: made again since
-		return;
-	fl_map_del(&i->known, key.data);
-	tell_known(i, o->ns, o->name, rv, NULL);
+	AUTO(fl_buf_deinit) struct fl_buf key = {0};
+	struct missing m = {0};
+	for (size_t n = 0; n < listed->n; n++)
+		fl_map_set(&m.listed, key_of(&key, listed->v[n]->ns, listed->v[n]->name), i);
+	i->opts.keeper->each(i->opts.arg, note_missing, &m);
+	for (size_t n = 0; n < m.gone.n; n++)
+		tell_kept(i, m.gone.v[n].ns, m.gone.v[n].name, m.gone.v[n].rv, NULL);
+	fl_vec_deinit(&m.gone);
+	fl_arena_deinit(&m.a);
+	fl_map_deinit(&m.listed);
 }
 
-static void tell_gone(struct fl_informer *i, const struct fl_map *before)
+static void retell_kept(struct fl_informer *i, const fl_object_vec *listed, bool retell)
 {
-	for (struct fl_map_iter it = {0}; fl_map_next(before, &it);) {
-		if (fl_map_get(&i->known, it.key))
-			continue;
-		const char *slash = strchr(it.key, '/');
-		AUTO_FREE char *ns = fl_strndup(it.key, (size_t)(slash - it.key));
-		tell_known(i, ns, slash + 1, (uintptr_t)it.value, NULL);
-	}
-}
-
-static void replace_known(struct fl_informer *i, const fl_object_vec *listed, bool retell)
-{
-	AUTO(fl_map_deinit) struct fl_map before = i->known;
-	i->known = (struct fl_map){0};
-	for (size_t n = 0; n < listed->n; n++) {
-		AUTO(fl_buf_deinit) struct fl_buf key = key_of(listed->v[n]->ns, listed->v[n]->name);
-		fl_map_set(&i->known, key.data, (void *)(uintptr_t)listed->v[n]->rv);
-	}
-	tell_gone(i, &before);
+	tell_gone(i, listed);
 	for (size_t n = 0; n < listed->n; n++) {
 		struct fl_object *o = listed->v[n];
-		AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
-		uint64_t rv = (uintptr_t)fl_map_get(&before, key.data);
+		uint64_t rv = kept_rv(i, o);
 		if (rv != o->rv || retell)
-			tell_known(i, o->ns, o->name, rv, o);
+			tell_kept(i, o->ns, o->name, rv, o);
 	}
 }
 
-// --- one that keeps ---
+// --- the cache ---
 
 void fl_informer_apply(struct fl_informer *i, struct fl_object *given)
 {
 	AUTO(fl_object_put) struct fl_object *o = given;
-	if (i->opts.forget) {
-		apply_known(i, o);
+	if (i->opts.keeper) {
+		apply_kept(i, o);
 		return;
 	}
 	struct fl_object *old = fl_cache_find(&i->cache, o->ns, o->name);
@@ -128,8 +137,8 @@ void fl_informer_apply(struct fl_informer *i, struct fl_object *given)
 void fl_informer_apply_deleted(struct fl_informer *i, struct fl_object *given)
 {
 	AUTO(fl_object_put) struct fl_object *o = given;
-	if (i->opts.forget) {
-		apply_known_deleted(i, o);
+	if (i->opts.keeper) {
+		apply_kept_deleted(i, o);
 		return;
 	}
 	fl_map_del(&i->removed, o->uid);
@@ -184,7 +193,7 @@ static void keep_removed(struct fl_informer *i, const fl_object_vec *listed)
 	i->removed = kept;
 }
 
-static void replace_kept(struct fl_informer *i, const fl_object_vec *listed, bool retell)
+static void replace_cached(struct fl_informer *i, const fl_object_vec *listed, bool retell)
 {
 	AUTO(fl_cache_deinit) struct fl_cache before = i->cache;
 	i->cache = (struct fl_cache){0};
@@ -220,10 +229,10 @@ void fl_informer_replace(struct fl_informer *i)
 	i->listed = (fl_object_vec){0};
 	i->wrote = (fl_object_vec){0};
 	i->rv = i->list_rv;
-	if (i->opts.forget)
-		replace_known(i, &listed, retell);
+	if (i->opts.keeper)
+		retell_kept(i, &listed, retell);
 	else
-		replace_kept(i, &listed, retell);
+		replace_cached(i, &listed, retell);
 	put_all(&listed);
 	for (size_t n = 0; n < wrote.n; n++)
 		apply_answer(i, fl_object_get(wrote.v[n]));
@@ -296,7 +305,6 @@ static void on_close(uv_handle_t *h)
 	struct fl_informer *i = h->data;
 	fl_cache_deinit(&i->cache);
 	fl_map_deinit(&i->removed);
-	fl_map_deinit(&i->known);
 	put_all(&i->listed);
 	put_all(&i->wrote);
 	fl_buf_deinit(&i->text);
@@ -361,7 +369,7 @@ const struct fl_object *fl_informer_find(const struct fl_informer *i, const char
 
 size_t fl_informer_count(const struct fl_informer *i)
 {
-	return i->opts.forget ? i->known.n : i->cache.n;
+	return i->cache.n;
 }
 
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),

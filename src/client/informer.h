@@ -7,16 +7,25 @@
 
 struct fl_informer;
 
+// What a user keeps of the objects it was told of. Gets the arg of the options.
+struct fl_informer_keeper {
+	// The object's revision as it was told last; 0: it is not kept.
+	uint64_t (*rv)(void *arg, const char *ns, const char *name);
+	// Visits all that are kept; they do not change during it.
+	void (*each)(void *arg, void (*visit)(void *visit_arg, const char *ns, const char *name, uint64_t rv),
+		     void *visit_arg);
+};
+
 struct fl_informer_opts {
 	const struct fl_gvr *gvr;   // not copied
 	const char *ns;             // NULL = all namespaces
 	const char *label_selector; // text, or NULL
 	const char *field_selector; // text, or NULL
 	bool metadata_only;         // objects are PartialObjectMetadata: kind and apiVersion say so
-	// For a user that keeps what it needs in a form of its own: only names and revisions are remembered. There is
-	// nothing to find then, "old" has a namespace, a name and a revision, and an object that was deleted and made
-	// again while the connection was lost is one change. fl_informer_retell brings the content again.
-	bool forget;
+	// For a user that keeps what it needs in a form of its own: nothing is remembered here. There is nothing to
+	// find then, "old" has a namespace, a name and a revision, and an object that was deleted and made again while
+	// the connection was lost is one change. fl_informer_retell brings the content again. Borrowed.
+	const struct fl_informer_keeper *keeper;
 	// What is to be kept of an object, as a tree in `a` (with its metadata's names, uid and resourceVersion): a
 	// cache of many objects of which little is read stays small. NULL: all is kept.
 	struct fl_json *(*reduce)(struct fl_arena *a, const struct fl_json *object);
@@ -33,7 +42,7 @@ void fl_informer_stop(struct fl_informer **i); // frees the cache; accepts NULL 
 bool fl_informer_synced(const struct fl_informer *i);
 const struct fl_object *fl_informer_find(const struct fl_informer *i, const char *ns,
 					 const char *name); // borrowed; NULL when absent
-size_t fl_informer_count(const struct fl_informer *i);
+size_t fl_informer_count(const struct fl_informer *i);      // of the cache
 // In no order; ns NULL = all. `visit` returning false ends the walk. The cache must not change during it.
 void fl_informer_each(const struct fl_informer *i, const char *ns, bool (*visit)(void *arg, const struct fl_object *o),
 		      void *arg);

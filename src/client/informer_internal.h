@@ -20,8 +20,7 @@ struct fl_informer {
 	bool stopped, synced;
 
 	// informer.c
-	struct fl_cache cache; // empty where the informer forgets;
-	struct fl_map known;   // then this is filled
+	struct fl_cache cache; // empty where a keeper has it all
 	struct fl_map removed; // uids that fl_informer_removed took out and whose DELETED event has not come yet
 	fl_object_vec wrote;   // answers that came while a list was under way
 	uint64_t rv;           // of the last event, bookmark or list: the watch goes on from here

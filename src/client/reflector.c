@@ -145,7 +145,7 @@ static int add_item(struct fl_informer *i, struct fl_span item, const char *kind
 	if (rc < 0)
 		return rc;
 	struct fl_object *same = fl_cache_find(&i->cache, o->ns, o->name);
-	if (same && !i->opts.forget && same->rv == o->rv &&
+	if (same && !i->opts.keeper && same->rv == o->rv &&
 	    strcmp(same->uid, o->uid) == 0) { // one copy of what has not changed
 		fl_object_put(&o);
 		o = fl_object_get(same);
@@ -343,8 +343,8 @@ static void apply_event(struct fl_informer *i, const struct fl_json *object, boo
 {
 	struct fl_object *o = NULL;
 	struct fl_err err = {0};
-	// A cache that forgets hands the tree on as it is: nothing of it lives longer than this call.
-	int rc = i->opts.forget ? fl_object_wrap(i->resource, object, &o, &err)
+	// With a keeper, nothing of the tree lives longer than this call: it is handed on as it is.
+	int rc = i->opts.keeper ? fl_object_wrap(i->resource, object, &o, &err)
 				: fl_informer_pack(i, object, NULL, NULL, &o, &err);
 	if (rc < 0) {
 		abandon(i, "watch", &err);

@@ -247,7 +247,7 @@ static unsigned answer_svc(struct question *q, enum fl_zone_verdict *verdict, ch
 		return negative(q, FL_DNS_NOERROR);
 	if (q->n == 2)
 		return negative(q, is_namespace(q, q->label[1]) ? FL_DNS_NOERROR : FL_DNS_NXDOMAIN);
-	struct fl_dns_service *s = fl_map_get_n(&q->z->services, q->service, q->service_len);
+	struct fl_dns_service *s = fl_zone_service(q->z, q->service, q->service_len);
 	if (!s || !s->exists)
 		return negative(q, FL_DNS_NXDOMAIN);
 	if (s->type == FL_DNS_EXTERNAL_NAME)
@@ -349,8 +349,9 @@ static enum fl_zone_verdict answer_reverse(struct question *q, const char *name,
 	unsigned n = 0;
 	for (; r && n < PTR_MAX && wants(q, FL_DNS_PTR); r = r->next) {
 		bool again = false;
-		if (r->endpoint)
-			name_endpoint(q->z, r->service, r->endpoint, seen[n]);
+		const struct fl_dns_endpoint *e = fl_zone_reverse_endpoint(r);
+		if (e)
+			name_endpoint(q->z, r->service, e, seen[n]);
 		else
 			name_service(q->z, r->service, seen[n]);
 		for (unsigned i = 0; i < n; i++)

@@ -51,7 +51,7 @@ static void on_synced(void *arg)
 static void on_namespace(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	struct run *run = arg;
-	fl_zone_set_namespace(run->zone, (now ? now : old)->name, now != NULL);
+	fl_zone_set_namespace(run->zone, (now ? now : old)->name, now ? now->rv : 0);
 }
 
 static void on_service(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -70,6 +70,36 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 	fl_zone_set_slice(run->zone, o->ns, o->name, now);
 	if (!now && run->registration)
 		fl_dns_registration_gone(run->registration, o->ns, o->name);
+}
+
+static uint64_t namespace_rv(void *arg, const char *ns, const char *name)
+{
+	return fl_zone_namespace_rv(((struct run *)arg)->zone, name);
+}
+
+static uint64_t service_rv(void *arg, const char *ns, const char *name)
+{
+	return fl_zone_service_rv(((struct run *)arg)->zone, ns, name);
+}
+
+static uint64_t slice_rv(void *arg, const char *ns, const char *name)
+{
+	return fl_zone_slice_rv(((struct run *)arg)->zone, ns, name);
+}
+
+static void each_namespace(void *arg, fl_zone_visit *visit, void *visit_arg)
+{
+	fl_zone_each_namespace(((struct run *)arg)->zone, visit, visit_arg);
+}
+
+static void each_service(void *arg, fl_zone_visit *visit, void *visit_arg)
+{
+	fl_zone_each_service(((struct run *)arg)->zone, visit, visit_arg);
+}
+
+static void each_slice(void *arg, fl_zone_visit *visit, void *visit_arg)
+{
+	fl_zone_each_slice(((struct run *)arg)->zone, visit, visit_arg);
 }
 
 static void stop(struct run *run)
@@ -125,10 +155,11 @@ static int start_feeding(struct run *run, struct fl_err *err)
 	static const struct {
 		const struct fl_gvr *gvr;
 		void (*on_change)(void *arg, const struct fl_object *old, const struct fl_object *now);
+		struct fl_informer_keeper keeper;
 	} feeds[FEED_COUNT] = {
-	    [FEED_NAMESPACES] = {&fl_gvr_namespaces, on_namespace},
-	    [FEED_SERVICES] = {&fl_gvr_services, on_service},
-	    [FEED_SLICES] = {&fl_gvr_endpointslices, on_slice},
+	    [FEED_NAMESPACES] = {&fl_gvr_namespaces, on_namespace, {namespace_rv, each_namespace}},
+	    [FEED_SERVICES] = {&fl_gvr_services, on_service, {service_rv, each_service}},
+	    [FEED_SLICES] = {&fl_gvr_endpointslices, on_slice, {slice_rv, each_slice}},
 	};
 	struct fl_kubeconfig cfg = {0};
 	int rc = fl_kubeconfig_load(run->o.kubeconfig, NULL, &cfg, err);
@@ -140,7 +171,7 @@ static int start_feeding(struct run *run, struct fl_err *err)
 						.on_change = feeds[i].on_change,
 						.on_synced = on_synced,
 						.arg = run,
-						.forget = true};
+						.keeper = &feeds[i].keeper};
 		opts.metadata_only = i == FEED_NAMESPACES;
 		rc = fl_informer_start(run->client, &opts, &run->informer[i], err);
 	}

@@ -7,42 +7,58 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+// Strings one behind the other in room that somebody has counted out.
+static char *put(char **at, const char *s)
+{
+	size_t n = strlen(s) + 1;
+	char *to = memcpy(*at, s, n);
+	*at += n;
+	return to;
+}
+
 static void lower(char *s)
 {
 	for (; *s; s++)
 		*s = (char)(*s >= 'A' && *s <= 'Z' ? *s + 32 : *s);
 }
 
-static void free_ports(struct fl_dns_port *ports, unsigned n)
+static const char *put_lower(char **at, const char *s)
 {
-	for (unsigned i = 0; i < n; i++)
-		free(ports[i].name);
-	free(ports);
+	char *to = put(at, s);
+	lower(to);
+	return to;
 }
 
-static struct fl_dns_port *read_ports(const struct fl_json *list, unsigned *ret_n)
+// How many ports have a name, and how long the names are together.
+static unsigned count_ports(const struct fl_json *list, size_t *ret_bytes)
 {
 	unsigned n = 0;
-	fl_json_each (p, list)
-		n += !fl_str_empty(fl_json_str(p, "name"));
-	*ret_n = 0;
-	if (!n)
-		return NULL;
-	struct fl_dns_port *ports = fl_calloc(n, sizeof(*ports));
-	n = 0;
+	*ret_bytes = 0;
+	fl_json_each (p, list) {
+		const char *name = fl_json_str(p, "name");
+		if (fl_str_empty(name))
+			continue;
+		*ret_bytes += strlen(name) + 1;
+		n++;
+	}
+	return n;
+}
+
+// Fills `ports`, which has room for those counted, and puts their names to *at. Returns how many they are.
+static unsigned read_ports(const struct fl_json *list, struct fl_dns_port *ports, char **at)
+{
+	unsigned n = 0;
 	fl_json_each (p, list) {
 		const char *name = fl_json_str(p, "name"), *protocol = fl_json_str_or(p, "protocol", "TCP");
 		int64_t port = fl_json_int(p, "port", 0);
 		if (fl_str_empty(name) || port < 1 || port > 65535 || strlen(protocol) >= sizeof(ports->protocol))
 			continue;
-		ports[n].name = fl_strdup(name);
+		ports[n].name = put_lower(at, name);
 		strcpy(ports[n].protocol, protocol);
-		lower(ports[n].name);
 		lower(ports[n].protocol);
 		ports[n++].port = (uint16_t)port;
 	}
-	*ret_n = n;
-	return ports;
+	return n;
 }
 
 struct fl_dns_service *fl_dns_service_new(const char *name)
@@ -54,11 +70,12 @@ struct fl_dns_service *fl_dns_service_new(const char *name)
 
 static void clear(struct fl_dns_service *s)
 {
-	free_ports(s->ports, s->n_ports);
+	free(s->ports);
 	free(s->external_name);
 	s->ports = NULL;
 	s->external_name = NULL;
 	s->n_ports = s->n_ips = 0;
+	s->rv = 0;
 	s->exists = s->publish_not_ready = s->addresses_known = false;
 }
 
@@ -89,6 +106,7 @@ void fl_dns_service_set(struct fl_dns_service *s, const struct fl_object *obj)
 	const struct fl_json *spec = fl_json_get(fl_object_tree(obj, &a), "spec");
 	const char *ip = fl_json_str(spec, "clusterIP");
 	s->exists = true;
+	s->rv = obj->rv;
 	s->publish_not_ready = fl_json_bool(spec, "publishNotReadyAddresses", false);
 	if (fl_streq(fl_json_str(spec, "type"), "ExternalName")) {
 		s->type = FL_DNS_EXTERNAL_NAME;
@@ -96,7 +114,14 @@ void fl_dns_service_set(struct fl_dns_service *s, const struct fl_object *obj)
 		return;
 	}
 	s->type = fl_streq(ip, "None") ? FL_DNS_HEADLESS : FL_DNS_CLUSTER_IP;
-	s->ports = read_ports(fl_json_get(spec, "ports"), &s->n_ports);
+	const struct fl_json *ports = fl_json_get(spec, "ports");
+	size_t bytes;
+	unsigned n = count_ports(ports, &bytes);
+	if (n) {
+		s->ports = fl_malloc(n * sizeof(*s->ports) + bytes);
+		char *names = (char *)&s->ports[n];
+		s->n_ports = read_ports(ports, s->ports, &names);
+	}
 	fl_json_each (j, fl_json_get(spec, "clusterIPs"))
 		if (s->n_ips < FL_COUNT(s->ips) && fl_json_string(j) &&
 		    fl_ip_parse(fl_json_string(j), &s->ips[s->n_ips]))
@@ -147,44 +172,41 @@ void fl_dns_service_know_addresses(struct fl_dns_service *s)
 	s->addresses.n = n;
 }
 
-struct fl_dns_slice *fl_dns_slice_new(const struct fl_object *obj)
+struct fl_dns_slice *fl_dns_slice_new(const struct fl_object *obj, const char *key)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_json *o = fl_object_tree(obj, &a), *list = fl_json_get(o, "endpoints");
+	const struct fl_json *ports = fl_json_get(o, "ports");
 	const char *service = fl_json_str(fl_json_path(o, "metadata", "labels", NULL), "kubernetes.io/service-name");
 	if (fl_str_empty(service) || fl_streq(fl_json_str(o, "addressType"), "FQDN"))
 		return NULL;
-	struct fl_dns_slice *s = FL_NEW(struct fl_dns_slice);
-	s->service = fl_strdup(service);
-	s->ports = read_ports(fl_json_get(o, "ports"), &s->n_ports);
-	s->endpoints = fl_calloc(fl_json_count(list) + 1, sizeof(*s->endpoints));
+	size_t bytes, n_endpoints = fl_json_count(list);
+	unsigned n_ports = count_ports(ports, &bytes);
+	bytes += strlen(service) + 1 + strlen(key) + 1;
+	fl_json_each (e, list)
+		bytes += strlen(fl_json_str_or(e, "hostname", "")) + 1;
+	struct fl_dns_slice *s =
+	    fl_malloc(sizeof(*s) + n_endpoints * sizeof(*s->endpoints) + n_ports * sizeof(*s->ports) + bytes);
+	*s = (struct fl_dns_slice){.rv = obj->rv, .endpoints = (struct fl_dns_endpoint *)(s + 1)};
+	s->ports = (struct fl_dns_port *)(s->endpoints + n_endpoints);
+	char *at = (char *)(s->ports + n_ports);
+	s->service = put(&at, service);
+	s->key = put(&at, key);
+	s->n_ports = read_ports(ports, s->ports, &at);
 	fl_json_each (e, list) {
 		// All addresses of an endpoint are the same thing; the first is the one to use (EndpointSlice API).
 		const char *ip = fl_json_string(fl_json_index(fl_json_get(e, "addresses"), 0)),
 			   *hostname = fl_json_str(e, "hostname");
 		struct fl_dns_endpoint *ep = &s->endpoints[s->n_endpoints];
+		*ep = (struct fl_dns_endpoint){0};
 		if (!ip || !fl_ip_parse(ip, &ep->ip))
 			continue;
 		ep->ready = fl_json_bool(fl_json_get(e, "conditions"), "ready", true); // unknown counts as ready
-		if (!fl_str_empty(hostname)) {
-			ep->hostname = fl_strdup(hostname);
-			lower(ep->hostname);
-		}
+		if (!fl_str_empty(hostname))
+			ep->hostname = put_lower(&at, hostname);
 		s->n_endpoints++;
 	}
 	return s;
-}
-
-void fl_dns_slice_free(struct fl_dns_slice *s)
-{
-	if (!s)
-		return;
-	for (unsigned i = 0; i < s->n_endpoints; i++)
-		free(s->endpoints[i].hostname);
-	free(s->endpoints);
-	free_ports(s->ports, s->n_ports);
-	free(s->service);
-	free(s);
 }
 
 const char *fl_dns_endpoint_label(const struct fl_dns_endpoint *e, char buf[static FL_IP_STRLEN])

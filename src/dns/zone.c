@@ -12,6 +12,39 @@
 
 #define DOMAIN_MAX 63 // with the longest names of Kubernetes before it, an SRV owner still has a wire form
 
+// --- keys of the tables ---
+
+static const void *service_key(const void *item, size_t *ret_len)
+{
+	const struct fl_dns_service *s = item;
+	*ret_len = strlen(s->name);
+	return s->name;
+}
+
+static const void *slice_key(const void *item, size_t *ret_len)
+{
+	const struct fl_dns_slice *s = item;
+	*ret_len = strlen(s->key);
+	return s->key;
+}
+
+static const void *reverse_key(const void *item, size_t *ret_len)
+{
+	const struct fl_zone_reverse *r = item;
+	return fl_ip_raw(r->ip, ret_len);
+}
+
+static struct fl_buf join(const char *a, char between, const char *b)
+{
+	struct fl_buf key = {0};
+	fl_buf_puts(&key, a);
+	fl_buf_putc(&key, between);
+	fl_buf_puts(&key, b);
+	return key;
+}
+
+// --- ---
+
 int fl_zone_new(const struct fl_zone_opts *o, struct fl_zone **ret, struct fl_err *err)
 {
 	AUTO_FREE char *domain = fl_strdup(o->domain);
@@ -49,16 +82,19 @@ void fl_zone_free(struct fl_zone **ret)
 	if (!z)
 		return;
 	*ret = NULL;
-	for (struct fl_map_iter it = {0}; fl_map_next(&z->services, &it);)
-		fl_dns_service_free(it.value);
-	for (struct fl_map_iter it = {0}; fl_map_next(&z->slices, &it);)
-		fl_dns_slice_free(it.value);
-	for (struct fl_map_iter it = {0}; fl_map_next(&z->reverse, &it);)
-		free_reverse(it.value);
-	fl_map_deinit(&z->services);
-	fl_map_deinit(&z->slices);
+	size_t at = 0;
+	for (struct fl_dns_service *s; (s = fl_set_next(&z->services, &at));)
+		fl_dns_service_free(s);
+	at = 0;
+	for (struct fl_dns_slice *s; (s = fl_set_next(&z->slices, &at));)
+		free(s);
+	at = 0;
+	for (struct fl_zone_reverse *r; (r = fl_set_next(&z->reverse, &at));)
+		free_reverse(r);
+	fl_set_deinit(&z->services);
+	fl_set_deinit(&z->slices);
+	fl_set_deinit(&z->reverse);
 	fl_map_deinit(&z->namespaces);
-	fl_map_deinit(&z->reverse);
 	free((char *)(uintptr_t)z->o.domain);
 	free(z->ns_name);
 	free(z->mail);
@@ -72,76 +108,83 @@ size_t fl_zone_services(const struct fl_zone *z)
 
 // --- addresses to names ---
 
-const struct fl_zone_reverse *fl_zone_reverse_of(const struct fl_zone *z, const struct fl_ip *ip)
+static struct fl_zone_reverse *reverse_find(const struct fl_zone *z, const struct fl_ip *ip)
 {
 	size_t n;
 	const uint8_t *key = fl_ip_raw(ip, &n);
-	return fl_map_get_n(&z->reverse, key, n);
+	return fl_set_find(&z->reverse, reverse_key, key, n);
 }
 
-static void reverse_add(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s,
-			const struct fl_dns_endpoint *e)
+const struct fl_zone_reverse *fl_zone_reverse_of(const struct fl_zone *z, const struct fl_ip *ip)
 {
-	size_t n;
-	const uint8_t *key = fl_ip_raw(ip, &n);
-	struct fl_zone_reverse *first = fl_map_get_n(&z->reverse, key, n), *r = FL_NEW(struct fl_zone_reverse);
-	*r = (struct fl_zone_reverse){.service = s, .endpoint = e};
-	if (first) { // behind the first, so that the map need not change
+	return reverse_find(z, ip);
+}
+
+static void reverse_add(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s)
+{
+	struct fl_zone_reverse *first = reverse_find(z, ip), *r = FL_NEW(struct fl_zone_reverse);
+	*r = (struct fl_zone_reverse){.service = s, .ip = ip};
+	if (first) { // behind the first, so that the set need not change
 		r->next = first->next;
 		first->next = r;
 	} else {
-		fl_map_set_n(&z->reverse, key, n, r);
+		fl_set_add(&z->reverse, reverse_key, r);
 	}
 }
 
-static void reverse_del(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s,
-			const struct fl_dns_endpoint *e)
+static void reverse_del(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s)
 {
-	size_t n;
-	const uint8_t *key = fl_ip_raw(ip, &n);
-	struct fl_zone_reverse *first = fl_map_get_n(&z->reverse, key, n), *r = first;
+	struct fl_zone_reverse *first = reverse_find(z, ip), *r = first;
 	for (struct fl_zone_reverse *before = NULL; r; before = r, r = r->next) {
-		if (r->service != s || r->endpoint != e)
+		if (r->service != s || r->ip != ip)
 			continue;
-		if (before)
+		if (before) {
 			before->next = r->next;
-		else if (r->next)
-			fl_map_set_n(&z->reverse, key, n, r->next);
-		else
-			fl_map_del_n(&z->reverse, key, n);
+		} else {
+			size_t n;
+			const uint8_t *key = fl_ip_raw(ip, &n);
+			(void)fl_set_remove(&z->reverse, reverse_key, key, n);
+			if (r->next)
+				fl_set_add(&z->reverse, reverse_key, r->next);
+		}
 		free(r);
 		return;
 	}
 }
 
-typedef void reverse_act(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s,
-			 const struct fl_dns_endpoint *e);
+// The address stands where it is until it is deleted.
+typedef void reverse_act(struct fl_zone *z, const struct fl_ip *ip, const struct fl_dns_service *s);
 
 static void each_endpoint(struct fl_zone *z, const struct fl_dns_service *s, const struct fl_dns_slice *slice,
 			  reverse_act *act)
 {
 	for (unsigned i = 0; i < slice->n_endpoints; i++)
 		if (fl_dns_endpoint_is_served(s, &slice->endpoints[i]))
-			act(z, &slice->endpoints[i].ip, s, &slice->endpoints[i]);
+			act(z, &slice->endpoints[i].ip, s);
 }
 
 static void each_address(struct fl_zone *z, const struct fl_dns_service *s, reverse_act *act)
 {
 	for (unsigned i = 0; i < s->n_ips; i++)
-		act(z, &s->ips[i], s, NULL);
+		act(z, &s->ips[i], s);
 	for (size_t k = 0; k < s->slices.n; k++)
 		each_endpoint(z, s, s->slices.v[k], act);
 }
 
 // --- objects ---
 
+struct fl_dns_service *fl_zone_service(const struct fl_zone *z, const char *name, size_t n)
+{
+	return fl_set_find(&z->services, service_key, name, n);
+}
+
 static struct fl_dns_service *service_make(struct fl_zone *z, const char *ns, const char *name)
 {
-	AUTO_FREE char *key = fl_asprintf("%s.%s", name, ns);
-	struct fl_dns_service *s = fl_map_get(&z->services, key);
+	AUTO(fl_buf_deinit) struct fl_buf key = join(name, '.', ns);
+	struct fl_dns_service *s = fl_zone_service(z, key.data, key.len);
 	if (!s) {
-		s = fl_dns_service_new(key);
-		fl_map_set(&z->services, key, s);
+		s = fl_dns_service_new(key.data);
+		fl_set_add(&z->services, service_key, s);
 	}
 	return s;
 }
@@ -151,7 +194,7 @@ static void service_drop_if_empty(struct fl_zone *z, struct fl_dns_service *s)
 {
 	if (s->exists || s->slices.n)
 		return;
-	fl_map_del(&z->services, s->name);
+	(void)fl_set_remove(&z->services, service_key, s->name, strlen(s->name));
 	fl_dns_service_free(s);
 }
 
@@ -167,30 +210,77 @@ void fl_zone_set_service(struct fl_zone *z, const char *ns, const char *name, co
 
 void fl_zone_set_slice(struct fl_zone *z, const char *ns, const char *name, const struct fl_object *obj)
 {
-	AUTO_FREE char *key = fl_asprintf("%s/%s", ns, name);
-	struct fl_dns_slice *old = fl_map_get(&z->slices, key), *slice = obj ? fl_dns_slice_new(obj) : NULL;
+	AUTO(fl_buf_deinit) struct fl_buf key = join(ns, '/', name);
+	struct fl_dns_slice *old = fl_set_remove(&z->slices, slice_key, key.data, key.len);
+	struct fl_dns_slice *slice = obj ? fl_dns_slice_new(obj, key.data) : NULL;
 	if (slice) {
 		struct fl_dns_service *s = service_make(z, ns, slice->service);
-		fl_map_set(&z->slices, key, slice);
+		fl_set_add(&z->slices, slice_key, slice);
 		fl_dns_service_add_slice(s, slice);
 		each_endpoint(z, s, slice, reverse_add);
-	} else {
-		fl_map_del(&z->slices, key);
 	}
 	if (old) { // after the new one, so that its Service need not go and come again
 		struct fl_dns_service *s = service_make(z, ns, old->service);
 		each_endpoint(z, s, old, reverse_del);
 		fl_dns_service_remove_slice(s, old);
 		service_drop_if_empty(z, s);
-		fl_dns_slice_free(old);
+		free(old);
 	}
 	z->o.serial++;
 }
 
-void fl_zone_set_namespace(struct fl_zone *z, const char *name, bool exists)
+void fl_zone_set_namespace(struct fl_zone *z, const char *name, uint64_t rv)
 {
-	if (exists)
-		fl_map_set(&z->namespaces, name, z);
+	if (rv)
+		fl_map_set(&z->namespaces, name, (void *)(uintptr_t)rv);
 	else
 		fl_map_del(&z->namespaces, name);
+}
+
+// --- what is kept ---
+
+uint64_t fl_zone_service_rv(const struct fl_zone *z, const char *ns, const char *name)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = join(name, '.', ns);
+	const struct fl_dns_service *s = fl_zone_service(z, key.data, key.len);
+	return s ? s->rv : 0;
+}
+
+uint64_t fl_zone_slice_rv(const struct fl_zone *z, const char *ns, const char *name)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = join(ns, '/', name);
+	const struct fl_dns_slice *s = fl_set_find(&z->slices, slice_key, key.data, key.len);
+	return s ? s->rv : 0;
+}
+
+uint64_t fl_zone_namespace_rv(const struct fl_zone *z, const char *name)
+{
+	return (uintptr_t)fl_map_get(&z->namespaces, name);
+}
+
+void fl_zone_each_service(const struct fl_zone *z, fl_zone_visit *visit, void *arg)
+{
+	size_t at = 0;
+	for (const struct fl_dns_service *s; (s = fl_set_next(&z->services, &at));) {
+		const char *dot = strchr(s->name, '.'); // a Service's name has none
+		AUTO_FREE char *name = fl_strndup(s->name, (size_t)(dot - s->name));
+		if (s->rv)
+			visit(arg, dot + 1, name, s->rv);
+	}
+}
+
+void fl_zone_each_slice(const struct fl_zone *z, fl_zone_visit *visit, void *arg)
+{
+	size_t at = 0;
+	for (const struct fl_dns_slice *s; (s = fl_set_next(&z->slices, &at));) {
+		const char *slash = strchr(s->key, '/');
+		AUTO_FREE char *ns = fl_strndup(s->key, (size_t)(slash - s->key));
+		visit(arg, ns, slash + 1, s->rv);
+	}
+}
+
+void fl_zone_each_namespace(const struct fl_zone *z, fl_zone_visit *visit, void *arg)
+{
+	for (struct fl_map_iter it = {0}; fl_map_next(&z->namespaces, &it);)
+		visit(arg, "", it.key, (uintptr_t)it.value);
 }

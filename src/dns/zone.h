@@ -36,8 +36,17 @@ void fl_zone_free(struct fl_zone **z);
 // endpoints), not to the zone.
 void fl_zone_set_service(struct fl_zone *z, const char *ns, const char *name, const struct fl_object *obj);
 void fl_zone_set_slice(struct fl_zone *z, const char *ns, const char *name, const struct fl_object *obj);
-void fl_zone_set_namespace(struct fl_zone *z, const char *name, bool exists);
+void fl_zone_set_namespace(struct fl_zone *z, const char *name, uint64_t rv); // 0: it is gone
 size_t fl_zone_services(const struct fl_zone *z);
+
+// What it keeps, for informers that do not (struct fl_informer_keeper): the revision of the last state, 0 = none.
+uint64_t fl_zone_service_rv(const struct fl_zone *z, const char *ns, const char *name);
+uint64_t fl_zone_slice_rv(const struct fl_zone *z, const char *ns, const char *name);
+uint64_t fl_zone_namespace_rv(const struct fl_zone *z, const char *name);
+typedef void fl_zone_visit(void *arg, const char *ns, const char *name, uint64_t rv);
+void fl_zone_each_service(const struct fl_zone *z, fl_zone_visit *visit, void *arg);
+void fl_zone_each_slice(const struct fl_zone *z, fl_zone_visit *visit, void *arg);
+void fl_zone_each_namespace(const struct fl_zone *z, fl_zone_visit *visit, void *arg);
 
 enum fl_zone_verdict {
 	FL_ZONE_ANSWERED, // the answer stands in `m`; *ret_rcode is its code

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "base/set.h"
 #include "dns/service.h"
 #include "dns/zone.h"
 
@@ -10,10 +11,10 @@ struct fl_zone {
 	struct fl_zone_opts o; // domain: own copy
 	size_t domain_len;
 	char *ns_name, *mail;     // of the SOA
-	struct fl_map services;   // "<name>.<namespace>" -> struct fl_dns_service *
-	struct fl_map slices;     // "<namespace>/<name>" -> struct fl_dns_slice *
-	struct fl_map namespaces; // name -> the zone
-	struct fl_map reverse;    // 4 or 16 octets of an address -> struct fl_zone_reverse *
+	struct fl_set services;   // struct fl_dns_service, by name
+	struct fl_set slices;     // struct fl_dns_slice, by key
+	struct fl_map namespaces; // name -> revision
+	struct fl_set reverse;    // struct fl_zone_reverse, the first of each address
 	unsigned turn;            // where the next answer begins in a list of addresses
 };
 
@@ -21,7 +22,15 @@ struct fl_zone {
 struct fl_zone_reverse {
 	struct fl_zone_reverse *next;
 	const struct fl_dns_service *service;
-	const struct fl_dns_endpoint *endpoint; // NULL: a cluster IP
+	const struct fl_ip *ip; // a cluster IP, inside of the Service; or an endpoint's, inside of that
 };
 
+// NULL: it is a cluster IP.
+static inline const struct fl_dns_endpoint *fl_zone_reverse_endpoint(const struct fl_zone_reverse *r)
+{
+	bool is_cluster_ip = r->ip == &r->service->ips[0] || r->ip == &r->service->ips[1];
+	return is_cluster_ip ? NULL : FL_CONTAINER_OF(r->ip, struct fl_dns_endpoint, ip);
+}
+
+struct fl_dns_service *fl_zone_service(const struct fl_zone *z, const char *name, size_t n); // NULL: there is none
 const struct fl_zone_reverse *fl_zone_reverse_of(const struct fl_zone *z, const struct fl_ip *ip); // NULL: nobody

@@ -32,15 +32,49 @@ struct fl_proxy_core *fl_proxy_core_new(const struct fl_proxy_core_opts *opts)
 	return c;
 }
 
-static void pool_free(struct pool *p)
+// ---- keys of the tables
+
+static const void *service_key(const void *item, size_t *ret_len)
 {
-	free((char *)p->value.name);
-	free(p->value.cluster);
-	free(p->value.local);
-	free(p->value.serving);
-	free(p->value.source_ranges);
-	free(p);
+	const struct service *s = item;
+
+	*ret_len = strlen(s->key);
+	return s->key;
 }
+
+static const void *slice_key(const void *item, size_t *ret_len)
+{
+	const struct slice *s = item;
+
+	*ret_len = strlen(s->key);
+	return s->key;
+}
+
+static const void *pool_key(const void *item, size_t *ret_len)
+{
+	const struct pool *p = item;
+
+	*ret_len = sizeof(p->value.id);
+	return &p->value.id;
+}
+
+static const void *ip_key(const void *item, size_t *ret_len)
+{
+	*ret_len = sizeof(struct fl_ip);
+	return &((const struct ip_count *)item)->ip;
+}
+
+static struct fl_buf key_of(const char *ns, const char *name)
+{
+	struct fl_buf b = {0};
+
+	fl_buf_puts(&b, ns);
+	fl_buf_putc(&b, '/');
+	fl_buf_puts(&b, name);
+	return b;
+}
+
+// ---- end
 
 static void slice_free(struct slice *s)
 {
@@ -52,20 +86,17 @@ static void service_free(struct service *s)
 {
 	fl_proxy_service_deinit(&s->spec);
 	for (size_t i = 0; i < s->pools.n; i++)
-		pool_free(s->pools.v[i]);
-	for (size_t i = 0; i < s->n_claims; i++)
-		free(s->claims[i]);
+		free(s->pools.v[i]);
 	free(s->claims);
 	fl_vec_deinit(&s->pools);
 	fl_vec_deinit(&s->slices);
-	free(s->key);
 	free(s);
 }
 
 static void end_round(struct fl_proxy_core *c)
 {
 	for (size_t i = 0; i < c->retired.n; i++)
-		pool_free(c->retired.v[i]);
+		free(c->retired.v[i]);
 	c->retired.n = c->touched.n = 0;
 	fl_map_deinit(&c->lost_pools);
 	c->frontend_changes.n = c->pool_changes.n = c->vip_changes.n = c->local_changes.n = 0;
@@ -75,6 +106,15 @@ static void end_round(struct fl_proxy_core *c)
 		fl_arena_reset(&c->arena);
 }
 
+static void free_items(struct fl_set *s)
+{
+	size_t at = 0;
+
+	for (void *item; (item = fl_set_next(s, &at));)
+		free(item);
+	fl_set_deinit(s);
+}
+
 void fl_proxy_core_free(struct fl_proxy_core **core)
 {
 	struct fl_proxy_core *c = *core;
@@ -82,18 +122,18 @@ void fl_proxy_core_free(struct fl_proxy_core **core)
 	if (!c)
 		return;
 	end_round(c);
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slices, &it);)
-		slice_free(it.value);
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->services, &it);)
-		service_free(it.value);
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);)
-		free(it.value);
-	fl_map_deinit(&c->slices);
-	fl_map_deinit(&c->services);
-	fl_map_deinit(&c->slots);
-	fl_map_deinit(&c->pool_ids);
-	fl_map_deinit(&c->vips);
-	fl_map_deinit(&c->locals);
+	size_t at = 0;
+	for (struct slice *s; (s = fl_set_next(&c->slices, &at));)
+		slice_free(s);
+	at = 0;
+	for (struct service *s; (s = fl_set_next(&c->services, &at));)
+		service_free(s);
+	free_items(&c->slots);
+	free_items(&c->vips);
+	free_items(&c->locals);
+	fl_set_deinit(&c->slices);
+	fl_set_deinit(&c->services);
+	fl_set_deinit(&c->pools);
 	fl_vec_deinit(&c->dirty);
 	fl_vec_deinit(&c->touched);
 	fl_vec_deinit(&c->retired);
@@ -123,28 +163,81 @@ static void mark(struct fl_proxy_core *c, struct service *s)
 
 static struct service *find_or_add_service(struct fl_proxy_core *c, const char *key)
 {
-	struct service *s = fl_map_get(&c->services, key);
+	size_t n = strlen(key);
+	struct service *s = fl_set_find(&c->services, service_key, key, n);
 
 	if (s)
 		return s;
-	s = FL_NEW(struct service);
-	s->key = fl_strdup(key);
-	fl_map_set(&c->services, key, s);
+	s = fl_calloc(1, sizeof(*s) + n + 1);
+	memcpy(s->key, key, n);
+	fl_set_add(&c->services, service_key, s);
 	return s;
+}
+
+static void drop_if_gone(struct fl_proxy_core *c, struct service *s)
+{
+	if (s->present || s->slices.n)
+		return;
+	fl_set_remove(&c->services, service_key, s->key, strlen(s->key));
+	service_free(s);
+}
+
+uint64_t fl_proxy_core_service_rv(const struct fl_proxy_core *c, const char *ns, const char *name)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(ns, name);
+	const struct service *s = fl_set_find(&c->services, service_key, key.data, key.len);
+
+	return s ? s->rv : 0;
+}
+
+uint64_t fl_proxy_core_slice_rv(const struct fl_proxy_core *c, const char *ns, const char *name)
+{
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(ns, name);
+	const struct slice *s = fl_set_find(&c->slices, slice_key, key.data, key.len);
+
+	return s ? s->rv : 0;
+}
+
+static void visit_one(const char *key, uint64_t rv, fl_proxy_visit *visit, void *arg)
+{
+	const char *slash = strchr(key, '/');
+	AUTO_FREE char *ns = fl_strndup(key, (size_t)(slash - key));
+
+	visit(arg, ns, slash + 1, rv);
+}
+
+void fl_proxy_core_each_service(const struct fl_proxy_core *c, fl_proxy_visit *visit, void *arg)
+{
+	size_t at = 0;
+
+	for (const struct service *s; (s = fl_set_next(&c->services, &at));) {
+		if (s->rv)
+			visit_one(s->key, s->rv, visit, arg);
+	}
+}
+
+void fl_proxy_core_each_slice(const struct fl_proxy_core *c, fl_proxy_visit *visit, void *arg)
+{
+	size_t at = 0;
+
+	for (const struct slice *s; (s = fl_set_next(&c->slices, &at));)
+		visit_one(s->key, s->rv, visit, arg);
 }
 
 void fl_proxy_core_service(struct fl_proxy_core *c, const struct fl_object *old, const struct fl_object *new_obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = new_obj ? new_obj : old;
-	const char *key = fl_arena_printf(&a, "%s/%s", o->ns, o->name);
-	struct service *s = new_obj ? find_or_add_service(c, key) : fl_map_get(&c->services, key);
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name);
+	struct service *s =
+	    new_obj ? find_or_add_service(c, key.data) : fl_set_find(&c->services, service_key, key.data, key.len);
 
 	c->stats.service_changes++;
 	if (!s)
 		return;
 	fl_proxy_service_deinit(&s->spec);
 	s->present = new_obj != NULL;
+	s->rv = new_obj ? new_obj->rv : 0;
 	if (new_obj)
 		fl_proxy_service_parse(fl_object_tree(new_obj, &a), &s->spec);
 	mark(c, s);
@@ -169,7 +262,7 @@ size_t fl_proxy_core_triggers(const struct fl_proxy_core *c, const int64_t **ret
 
 static void remove_slice(struct fl_proxy_core *c, const char *key)
 {
-	struct slice *slice = fl_map_del(&c->slices, key);
+	struct slice *slice = fl_set_remove(&c->slices, slice_key, key, strlen(key));
 
 	if (!slice)
 		return;
@@ -187,24 +280,27 @@ void fl_proxy_core_slice(struct fl_proxy_core *c, const struct fl_object *old, c
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_object *o = new_obj ? new_obj : old;
-	const char *key = fl_arena_printf(&a, "%s/%s", o->ns, o->name);
+	AUTO(fl_buf_deinit) struct fl_buf key = key_of(o->ns, o->name), owner = {0};
 	struct fl_proxy_where where = {c->node_name, c->zone};
 	struct fl_proxy_slice parsed;
 	const char *service;
 
 	c->stats.endpoint_changes++;
-	remove_slice(c, key);
+	remove_slice(c, key.data);
 	const struct fl_json *tree = new_obj ? fl_object_tree(new_obj, &a) : NULL;
 	if (!tree || !fl_proxy_slice_parse(tree, &where, &a, &parsed, &service))
 		return;
 	note_trigger(c, tree);
 
-	struct slice *slice = FL_NEW(struct slice);
+	struct slice *slice = fl_calloc(1, sizeof(*slice) + key.len + 1);
+	memcpy(slice->key, key.data, key.len);
 	slice->value = parsed;
-	slice->service = find_or_add_service(c, fl_arena_printf(&a, "%s/%s", o->ns, service));
+	slice->rv = o->rv;
+	owner = key_of(o->ns, service);
+	slice->service = find_or_add_service(c, owner.data);
 	fl_vec_reserve(&slice->service->slices, slice->service->slices.n + 1);
 	fl_vec_push(&slice->service->slices, slice);
-	fl_map_set(&c->slices, key, slice);
+	fl_set_add(&c->slices, slice_key, slice);
 	mark(c, slice->service);
 }
 
@@ -226,17 +322,21 @@ void fl_proxy_core_resync(struct fl_proxy_core *c)
 
 // ---- counted addresses
 
-static void count_ip(struct fl_proxy_core *c, struct fl_map *counts, const struct fl_ip *ip, int by, bool is_vip)
+static void count_ip(struct fl_proxy_core *c, struct fl_set *counts, const struct fl_ip *ip, int by, bool is_vip)
 {
-	uintptr_t n = (uintptr_t)fl_map_get_n(counts, ip, sizeof(*ip));
+	struct ip_count *count = fl_set_find(counts, ip_key, ip, sizeof(*ip));
 	struct fl_proxy_ip_change change = {.ip = *ip, .added = by > 0};
 
-	n = by > 0 ? n + 1 : n - 1;
-	if (n == 0)
-		fl_map_del_n(counts, ip, sizeof(*ip));
-	else
-		fl_map_set_n(counts, ip, sizeof(*ip), (void *)n);
-	if ((by > 0 && n > 1) || (by < 0 && n > 0))
+	if (!count) {
+		count = FL_NEW(struct ip_count);
+		count->ip = *ip;
+		fl_set_add(counts, ip_key, count);
+	}
+	count->n = by > 0 ? count->n + 1 : count->n - 1;
+	bool changed = count->n == (by > 0 ? 1 : 0);
+	if (count->n == 0)
+		free(fl_set_remove(counts, ip_key, ip, sizeof(*ip)));
+	if (!changed)
 		return;
 	if (is_vip)
 		fl_vec_push(&c->vip_changes, change);
@@ -287,36 +387,37 @@ static uint32_t choose_id(const struct fl_proxy_core *c, const struct fl_proxy_p
 	uint64_t hash = fl_siphash13(key, p->name, strlen(p->name)) + p->family;
 	uint32_t id = (uint32_t)(hash ^ (hash >> 32));
 
-	while (id == 0 || fl_map_get_n(&c->pool_ids, &id, sizeof(id)))
+	while (id == 0 || fl_set_find(&c->pools, pool_key, &id, sizeof(id)))
 		id++;
 	return id;
 }
 
-static struct fl_proxy_endpoint *copy_endpoints(const struct fl_proxy_endpoint *list, size_t n)
+static void *put_list(char **at, const void *list, size_t bytes)
 {
-	if (n == 0)
+	void *to = *at;
+
+	if (!bytes)
 		return NULL;
-	struct fl_proxy_endpoint *copy = fl_malloc(n * sizeof(*copy));
-	memcpy(copy, list, n * sizeof(*copy));
-	return copy;
+	memcpy(to, list, bytes);
+	*at += bytes;
+	return to;
 }
 
+// One allocation: there are many pools, and their lists never change.
 static struct pool *pool_new(const struct fl_proxy_pool *like)
 {
-	struct pool *p = FL_NEW(struct pool);
+	size_t cluster = like->n_cluster * sizeof(*like->cluster), local = like->n_local * sizeof(*like->local);
+	size_t serving = like->n_serving * sizeof(*like->serving), name = strlen(like->name) + 1;
+	size_t ranges = like->n_source_ranges * sizeof(*like->source_ranges);
+	struct pool *p = fl_malloc(sizeof(*p) + cluster + local + serving + ranges + name);
+	char *at = (char *)(p + 1);
 
 	p->value = *like;
-	p->value.name = fl_strdup(like->name);
-	p->value.cluster = copy_endpoints(like->cluster, like->n_cluster);
-	p->value.local = copy_endpoints(like->local, like->n_local);
-	p->value.serving = copy_endpoints(like->serving, like->n_serving);
-	p->value.source_ranges = NULL;
-	if (like->n_source_ranges) {
-		size_t size = like->n_source_ranges * sizeof(*like->source_ranges);
-
-		p->value.source_ranges = fl_malloc(size);
-		memcpy(p->value.source_ranges, like->source_ranges, size);
-	}
+	p->value.cluster = put_list(&at, like->cluster, cluster); // first what needs more than bytes
+	p->value.local = put_list(&at, like->local, local);
+	p->value.serving = put_list(&at, like->serving, serving);
+	p->value.source_ranges = put_list(&at, like->source_ranges, ranges);
+	p->value.name = put_list(&at, like->name, name);
 	return p;
 }
 
@@ -334,17 +435,17 @@ static void change_pool(struct fl_proxy_core *c, struct pool *old, struct pool *
 	struct fl_proxy_pool_change change = {old ? &old->value : NULL, new_pool ? &new_pool->value : NULL};
 
 	fl_vec_push(&c->pool_changes, change);
+	if (old)
+		(void)fl_set_remove(&c->pools, pool_key, &old->value.id, sizeof(old->value.id));
 	if (new_pool) {
 		count_pool_locals(c, &new_pool->value, 1);
-		fl_map_set_n(&c->pool_ids, &new_pool->value.id, sizeof(new_pool->value.id), new_pool);
+		fl_set_add(&c->pools, pool_key, new_pool);
 	}
 	if (!old)
 		return;
 	count_pool_locals(c, &old->value, -1);
 	if (new_pool && lost_some(&old->value, &new_pool->value))
 		fl_map_set_n(&c->lost_pools, &new_pool->value.id, sizeof(new_pool->value.id), new_pool);
-	if (!new_pool)
-		fl_map_del_n(&c->pool_ids, &old->value.id, sizeof(old->value.id));
 	fl_vec_push(&c->retired, old);
 }
 
@@ -391,14 +492,31 @@ static void update_pools(struct fl_proxy_core *c, struct service *s, const struc
 	}
 	fl_vec_deinit(&s->pools);
 	s->pools.v = now;
-	s->pools.n = s->pools.cap = d->n_pools;
+	s->pools.n = s->pools.cap = (uint32_t)d->n_pools;
 }
 
 // ---- frontends
 
-static bool same_frontend(const struct fl_proxy_frontend *a, const struct fl_proxy_frontend *b)
+static bool is_in_force(const struct slot *slot, const struct fl_proxy_frontend *f)
 {
-	return a->kind == b->kind && a->local == b->local && a->affinity_s == b->affinity_s && a->pool == b->pool;
+	return f->kind == slot->kind && f->local == slot->local && f->affinity_s == slot->affinity_s &&
+	       f->pool == slot->pool;
+}
+
+static struct fl_proxy_frontend *frontend_in_force(const struct slot *slot, struct fl_arena *a)
+{
+	struct fl_proxy_frontend *f = fl_arena_alloc(a, sizeof(*f));
+
+	*f = (struct fl_proxy_frontend){
+	    .ip = slot->key.ip,
+	    .proto = slot->key.proto,
+	    .kind = slot->kind,
+	    .local = slot->local,
+	    .port = slot->key.port,
+	    .affinity_s = slot->affinity_s,
+	    .pool = slot->pool,
+	};
+	return f;
 }
 
 static void touch(struct fl_proxy_core *c, struct slot *slot)
@@ -411,20 +529,25 @@ static void touch(struct fl_proxy_core *c, struct slot *slot)
 
 static bool outranks(const struct service *a, const struct service *b)
 {
-	int by_age = strcmp(a->spec.created ? a->spec.created : "", b->spec.created ? b->spec.created : "");
+	if (a->spec.created_ns != b->spec.created_ns)
+		return a->spec.created_ns < b->spec.created_ns;
+	return strcmp(a->key, b->key) < 0;
+}
 
-	return by_age ? by_age < 0 : strcmp(a->key, b->key) < 0;
+static struct slot *find_slot(const struct fl_proxy_core *c, const struct slot_key *key)
+{
+	return fl_set_find(&c->slots, fl_proxy_core_slot_key, key, sizeof(*key));
 }
 
 static void add_claim(struct fl_proxy_core *c, struct claim *claim)
 {
 	struct slot_key key = fl_proxy_core_key(&claim->value);
-	struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
+	struct slot *slot = find_slot(c, &key);
 
 	if (!slot) {
 		slot = FL_NEW(struct slot);
-		slot->key = key;
-		fl_map_set_n(&c->slots, &key, sizeof(key), slot);
+		memcpy(&slot->key, &key, sizeof(key)); // its padding too
+		fl_set_add(&c->slots, fl_proxy_core_slot_key, slot);
 	}
 	struct claim **at = &slot->claims;
 	while (*at && !outranks(claim->owner, (*at)->owner))
@@ -437,7 +560,7 @@ static void add_claim(struct fl_proxy_core *c, struct claim *claim)
 static void drop_claim(struct fl_proxy_core *c, struct claim *claim)
 {
 	struct slot_key key = fl_proxy_core_key(&claim->value);
-	struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
+	struct slot *slot = find_slot(c, &key);
 
 	for (struct claim **at = &slot->claims; *at; at = &(*at)->next) {
 		if (*at == claim) {
@@ -446,32 +569,27 @@ static void drop_claim(struct fl_proxy_core *c, struct claim *claim)
 		}
 	}
 	touch(c, slot);
-	free(claim);
 }
 
 static void update_claims(struct fl_proxy_core *c, struct service *s, const struct fl_proxy_desired *d)
 {
-	struct claim **now = d->n_frontends ? fl_malloc(d->n_frontends * sizeof(struct claim *)) : NULL;
+	struct claim *now = d->n_frontends ? fl_malloc(d->n_frontends * sizeof(*now)) : NULL;
 
 	for (size_t i = 0; i < d->n_frontends; i++) {
-		struct claim *claim = FL_NEW(struct claim);
-
-		claim->owner = s;
-		claim->value = d->frontends[i];
-		claim->value.pool = &s->pools.v[d->frontends[i].pool - d->pools]->value;
-		now[i] = claim;
-		add_claim(c, claim);
+		now[i] = (struct claim){.owner = s, .value = d->frontends[i]};
+		now[i].value.pool = &s->pools.v[d->frontends[i].pool - d->pools]->value;
+		add_claim(c, &now[i]);
 	}
 	for (size_t i = 0; i < s->n_claims; i++)
-		drop_claim(c, s->claims[i]);
+		drop_claim(c, &s->claims[i]);
 	free(s->claims);
 	s->claims = now;
-	s->n_claims = d->n_frontends;
+	s->n_claims = (uint32_t)d->n_frontends;
 }
 
 static void note_udp_change(struct fl_proxy_core *c, const struct slot *slot, const struct fl_proxy_frontend *want)
 {
-	bool moved = !want || !slot->is_applied || want->pool->id != slot->applied.pool->id;
+	bool moved = !want || !slot->pool || want->pool->id != slot->pool->id;
 
 	if (slot->key.proto == IPPROTO_UDP &&
 	    (moved || fl_map_get_n(&c->lost_pools, &want->pool->id, sizeof(want->pool->id))))
@@ -483,30 +601,27 @@ static void settle(struct fl_proxy_core *c, struct slot *slot)
 {
 	const struct fl_proxy_frontend *want = slot->claims ? &slot->claims->value : NULL;
 	struct fl_proxy_frontend_change change = {.new_frontend = want};
-	bool was_vip = slot->is_applied && slot->applied.kind == FL_PROXY_CLUSTER_IP;
+	bool was_vip = slot->pool && slot->kind == FL_PROXY_CLUSTER_IP;
 	bool is_vip = want && want->kind == FL_PROXY_CLUSTER_IP;
 
 	slot->touched = false;
 	note_udp_change(c, slot, want);
-	if (want && slot->is_applied && same_frontend(want, &slot->applied))
+	if (want && slot->pool && is_in_force(slot, want))
 		return;
-	if (slot->is_applied) {
-		struct fl_proxy_frontend *old = fl_arena_alloc(&c->arena, sizeof(*old));
-
-		*old = slot->applied;
-		change.old = old;
-	}
+	if (slot->pool)
+		change.old = frontend_in_force(slot, &c->arena);
 	if (was_vip != is_vip)
 		count_ip(c, &c->vips, &slot->key.ip, is_vip ? 1 : -1, true);
 	if (change.old || want)
 		fl_vec_push(&c->frontend_changes, change);
 	if (!want) {
-		(void)fl_map_del_n(&c->slots, &slot->key, sizeof(slot->key));
-		free(slot);
+		free(fl_set_remove(&c->slots, fl_proxy_core_slot_key, &slot->key, sizeof(slot->key)));
 		return;
 	}
-	slot->applied = *want;
-	slot->is_applied = true;
+	slot->pool = want->pool;
+	slot->affinity_s = want->affinity_s;
+	slot->kind = want->kind;
+	slot->local = want->local;
 }
 
 // ---- sync
@@ -539,21 +654,17 @@ static void refresh(struct fl_proxy_core *c, struct service *s)
 	update_claims(c, s, &d);
 	note_health(c, s, d.n_local_endpoints);
 	s->dirty = false;
-	if (!s->present && s->slices.n == 0) {
-		fl_map_del(&c->services, s->key);
-		service_free(s);
-	}
+	drop_if_gone(c, s);
 }
 
-static void list_ips(struct fl_map *counts, struct fl_arena *a, const struct fl_proxy_ip_change **ret, size_t *ret_n)
+static void list_ips(const struct fl_set *counts, struct fl_arena *a, const struct fl_proxy_ip_change **ret,
+		     size_t *ret_n)
 {
 	struct fl_proxy_ip_change *list = fl_arena_alloc(a, (counts->n + 1) * sizeof(*list));
-	size_t n = 0;
+	size_t n = 0, at = 0;
 
-	for (struct fl_map_iter it = {0}; fl_map_next(counts, &it);) {
-		memcpy(&list[n].ip, it.key, sizeof(list[n].ip));
-		list[n++].added = true;
-	}
+	for (const struct ip_count *count; (count = fl_set_next(counts, &at));)
+		list[n++] = (struct fl_proxy_ip_change){.ip = count->ip, .added = true};
 	*ret = list;
 	*ret_n = n;
 }
@@ -561,13 +672,15 @@ static void list_ips(struct fl_map *counts, struct fl_arena *a, const struct fl_
 static void full_delta(struct fl_proxy_core *c, struct fl_proxy_delta *d)
 {
 	struct fl_proxy_frontend_change *frontends = fl_arena_zalloc(&c->arena, (c->slots.n + 1) * sizeof(*frontends));
-	struct fl_proxy_pool_change *pools = fl_arena_zalloc(&c->arena, (c->pool_ids.n + 1) * sizeof(*pools));
+	struct fl_proxy_pool_change *pools = fl_arena_zalloc(&c->arena, (c->pools.n + 1) * sizeof(*pools));
+	size_t at = 0;
 
 	d->full = true;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);)
-		frontends[d->n_frontends++].new_frontend = &((struct slot *)it.value)->claims->value;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->pool_ids, &it);)
-		pools[d->n_pools++].new_pool = &((struct pool *)it.value)->value;
+	for (const struct slot *slot; (slot = fl_set_next(&c->slots, &at));)
+		frontends[d->n_frontends++].new_frontend = &slot->claims->value;
+	at = 0;
+	for (const struct pool *p; (p = fl_set_next(&c->pools, &at));)
+		pools[d->n_pools++].new_pool = &p->value;
 	d->frontends = frontends;
 	d->pools = pools;
 	list_ips(&c->vips, &c->arena, &d->vips, &d->n_vips);

@@ -28,6 +28,14 @@ void fl_proxy_core_free(struct fl_proxy_core **c); // what is in the kernel stay
 void fl_proxy_core_service(struct fl_proxy_core *c, const struct fl_object *old, const struct fl_object *new_obj);
 void fl_proxy_core_slice(struct fl_proxy_core *c, const struct fl_object *old, const struct fl_object *new_obj);
 
+// What it keeps, for an informer that does not (struct fl_informer_keeper): the revision that it was fed last, 0 =
+// none.
+uint64_t fl_proxy_core_service_rv(const struct fl_proxy_core *c, const char *ns, const char *name);
+uint64_t fl_proxy_core_slice_rv(const struct fl_proxy_core *c, const char *ns, const char *name);
+typedef void fl_proxy_visit(void *arg, const char *ns, const char *name, uint64_t rv);
+void fl_proxy_core_each_service(const struct fl_proxy_core *c, fl_proxy_visit *visit, void *arg);
+void fl_proxy_core_each_slice(const struct fl_proxy_core *c, fl_proxy_visit *visit, void *arg);
+
 // The zone of this node (label topology.kubernetes.io/zone; NULL = unknown). Counts for slices fed afterwards: the
 // caller feeds all of them again.
 void fl_proxy_core_set_zone(struct fl_proxy_core *c, const char *zone);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "base/set.h"
 #include "proxy/core.h"
 #include "proxy/model.h"
 
@@ -23,39 +24,51 @@ struct slot_key {
 struct slot {
 	struct slot_key key;
 	struct claim *claims;
-	struct fl_proxy_frontend applied; // its pool lives: whoever replaces a pool touches the slots of its Service
-	bool is_applied, touched;
+	// The frontend in force, but for what the key says. Its pool lives: whoever replaces a pool touches the slots
+	// of its Service. NULL: none is.
+	const struct fl_proxy_pool *pool;
+	uint32_t affinity_s;
+	uint8_t kind;
+	bool local, touched;
 };
 
 struct pool {
-	struct fl_proxy_pool value; // strings and lists are its own
+	struct fl_proxy_pool value; // strings and lists lie behind it
 };
 
 struct service {
-	char *key; // "namespace/name"
-	bool present, dirty;
+	uint64_t rv; // 0: it is not there, but slices of it are
 	struct fl_proxy_service spec;
-	FL_VEC(struct slice *) slices;
-	FL_VEC(struct pool *) pools;
-	struct claim **claims;
-	size_t n_claims;
+	FL_SMALL_VEC(struct slice *) slices;
+	FL_SMALL_VEC(struct pool *) pools;
+	struct claim *claims;
+	uint32_t n_claims;
+	uint32_t n_local_endpoints;
 	uint16_t health_port; // as told to on_health_change
-	unsigned n_local_endpoints;
+	bool present, dirty;
+	char key[]; // "namespace/name"
 };
 
 struct slice {
 	struct service *service;
+	uint64_t rv;
 	struct fl_proxy_slice value;
+	char key[]; // "namespace/name"
+};
+
+struct ip_count {
+	struct fl_ip ip;
+	uint32_t n;
 };
 
 struct fl_proxy_core {
 	struct fl_proxy_core_opts opts;
 	char *node_name, *zone;
-	struct fl_map services;     // key -> struct service
-	struct fl_map slices;       // "namespace/name" -> struct slice
-	struct fl_map slots;        // frontend key -> struct slot
-	struct fl_map pool_ids;     // id -> struct pool
-	struct fl_map vips, locals; // address -> count
+	struct fl_set services;     // struct service, by key
+	struct fl_set slices;       // struct slice, by key
+	struct fl_set slots;        // struct slot, by its frontend's key
+	struct fl_set pools;        // struct pool, by id
+	struct fl_set vips, locals; // struct ip_count, by address
 	FL_VEC(struct service *) dirty;
 	bool full;
 	struct fl_proxy_core_stats stats;
@@ -72,5 +85,6 @@ struct fl_proxy_core {
 	FL_VEC(struct slot_key) udp_changes;
 };
 
+fl_set_key fl_proxy_core_slot_key;
 struct slot_key fl_proxy_core_key(const struct fl_proxy_frontend *f);
 bool fl_proxy_core_pool_serves(const struct fl_proxy_pool *p, const struct fl_ip *ip, uint16_t port);

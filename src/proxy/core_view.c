@@ -5,6 +5,12 @@
 
 #include "proxy/core_internal.h"
 
+const void *fl_proxy_core_slot_key(const void *item, size_t *ret_len)
+{
+	*ret_len = sizeof(struct slot_key);
+	return &((const struct slot *)item)->key;
+}
+
 struct slot_key fl_proxy_core_key(const struct fl_proxy_frontend *f)
 {
 	struct slot_key k;
@@ -30,7 +36,7 @@ bool fl_proxy_core_udp_serves(const struct fl_proxy_core *c, const struct fl_ip 
 {
 	struct fl_proxy_frontend f = {.ip = *ip, .proto = IPPROTO_UDP, .port = port};
 	struct slot_key key = fl_proxy_core_key(&f);
-	const struct slot *slot = fl_map_get_n(&c->slots, &key, sizeof(key));
+	const struct slot *slot = fl_set_find(&c->slots, fl_proxy_core_slot_key, &key, sizeof(key));
 
 	return slot && slot->claims && fl_proxy_core_pool_serves(slot->claims->value.pool, endpoint_ip, endpoint_port);
 }
@@ -45,17 +51,17 @@ void fl_proxy_core_stats(const struct fl_proxy_core *c, struct fl_proxy_core_sta
 	*ret = c->stats;
 	ret->pending = c->dirty.n;
 	ret->frontends = c->slots.n;
-	ret->pools = c->pool_ids.n;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->services, &it);)
-		ret->services += ((const struct service *)it.value)->present;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->pool_ids, &it);)
-		ret->endpoints += ((const struct pool *)it.value)->value.n_cluster;
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);) {
-		const struct slot *slot = it.value;
-
-		if (slot->is_applied && slot->applied.local && slot->applied.pool->n_local == 0 &&
-		    slot->applied.pool->n_cluster)
-			ret->no_local_endpoints[slot->applied.kind != FL_PROXY_CLUSTER_IP]++;
+	ret->pools = c->pools.n;
+	size_t at = 0;
+	for (const struct service *s; (s = fl_set_next(&c->services, &at));)
+		ret->services += s->present;
+	at = 0;
+	for (const struct pool *p; (p = fl_set_next(&c->pools, &at));)
+		ret->endpoints += p->value.n_cluster;
+	at = 0;
+	for (const struct slot *slot; (slot = fl_set_next(&c->slots, &at));) {
+		if (slot->pool && slot->local && slot->pool->n_local == 0 && slot->pool->n_cluster)
+			ret->no_local_endpoints[slot->kind != FL_PROXY_CLUSTER_IP]++;
 	}
 }
 
@@ -107,19 +113,20 @@ static int by_text(const void *a, const void *b)
 
 void fl_proxy_core_dump(const struct fl_proxy_core *c, struct fl_buf *ret)
 {
-	size_t n = 0;
-	char **entries = fl_calloc(c->slots.n + c->pool_ids.n + 1, sizeof(char *));
+	size_t n = 0, at = 0;
+	char **entries = fl_calloc(c->slots.n + c->pools.n + 1, sizeof(char *));
 
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->slots, &it);) {
+	for (const struct slot *slot; (slot = fl_set_next(&c->slots, &at));) {
 		struct fl_buf b = {0};
 
-		dump_frontend(&b, &((const struct slot *)it.value)->claims->value);
+		dump_frontend(&b, &slot->claims->value);
 		entries[n++] = fl_buf_take(&b);
 	}
-	for (struct fl_map_iter it = {0}; fl_map_next(&c->pool_ids, &it);) {
+	at = 0;
+	for (const struct pool *p; (p = fl_set_next(&c->pools, &at));) {
 		struct fl_buf b = {0};
 
-		dump_pool(&b, &((const struct pool *)it.value)->value);
+		dump_pool(&b, &p->value);
 		entries[n++] = fl_buf_take(&b);
 	}
 	qsort(entries, n, sizeof(*entries), by_text);

@@ -7,41 +7,43 @@
 #include "base/vec.h"
 #include "proxy/backend.h"
 
+// There are many of these: small heads, names behind their array in one allocation, bits.
 struct fl_proxy_service_port {
-	char *name; // "" when unnamed
+	const char *name; // "" when unnamed
 	uint8_t proto;
 	uint16_t port, node_port; // node_port 0: none
 };
 
 struct fl_proxy_service {
-	char *created; // metadata.creationTimestamp: the older Service wins an address that two of them claim
+	int64_t created_ns; // metadata.creationTimestamp: the older Service wins an address that two of them claim
 	struct fl_ip cluster_ips[2];
 	unsigned n_cluster_ips; // 0: nothing to proxy (headless, ExternalName, another proxy's)
-	FL_VEC(struct fl_proxy_service_port) ports;
-	FL_VEC(struct fl_ip) external_ips;
-	FL_VEC(struct fl_ip) lb_ips;
-	FL_VEC(struct fl_cidr) source_ranges; // of the load balancer addresses
+	FL_SMALL_VEC(struct fl_proxy_service_port) ports;
+	FL_SMALL_VEC(struct fl_ip) external_ips;
+	FL_SMALL_VEC(struct fl_ip) lb_ips;
+	FL_SMALL_VEC(struct fl_cidr) source_ranges; // of the load balancer addresses
 	bool internal_local, external_local;
 	uint32_t affinity_s;
 	uint16_t health_check_port; // healthCheckNodePort; 0 = none
 };
 
 struct fl_proxy_slice_port {
-	char *name;
+	const char *name;
 	uint8_t proto;
 	uint16_t port;
 };
 
 struct fl_proxy_slice_endpoint {
 	struct fl_ip ip;
-	bool ready, serving, terminating, local;
-	bool has_zone_hint, zone_hit, has_node_hint, node_hit; // hit: a hint names this node's zone, this node
+	bool ready : 1, serving : 1, terminating : 1, local : 1;
+	bool has_zone_hint : 1, zone_hit : 1, has_node_hint : 1,
+	    node_hit : 1; // hit: a hint names this node's zone, this node
 };
 
 struct fl_proxy_slice {
 	uint8_t family;
-	FL_VEC(struct fl_proxy_slice_port) ports;
-	FL_VEC(struct fl_proxy_slice_endpoint) endpoints;
+	FL_SMALL_VEC(struct fl_proxy_slice_port) ports;
+	FL_SMALL_VEC(struct fl_proxy_slice_endpoint) endpoints;
 };
 
 // Where this proxy runs. zone may be NULL or "" (unknown): zone hints are then not followed.

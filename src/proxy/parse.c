@@ -2,6 +2,7 @@
 // Service (core/v1) and EndpointSlice (discovery.k8s.io/v1) into the few members that a proxy needs.
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "proxy/model.h"
 
@@ -67,13 +68,40 @@ static void parse_source_ranges(const struct fl_json *meta, const struct fl_json
 		add_source_range(s, part);
 }
 
+// Room for `n` entries of `size` bytes and, behind them, for the names of the ports, of which *ret_names is the first.
+static void *new_ports(const struct fl_json *ports, size_t size, char **ret_names)
+{
+	size_t n = fl_json_count(ports), bytes = n * size;
+
+	fl_json_each (p, ports)
+		bytes += strlen(fl_json_str_or(p, "name", "")) + 1;
+	char *room = fl_malloc(bytes ? bytes : 1);
+	*ret_names = room + n * size;
+	return room;
+}
+
+static const char *put_name(const struct fl_json *port, char **at)
+{
+	const char *name = fl_json_str_or(port, "name", "");
+	size_t n = strlen(name) + 1;
+	char *to = memcpy(*at, name, n);
+
+	*at += n;
+	return to;
+}
+
 void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *ret)
 {
 	const struct fl_json *meta = fl_json_get(obj, "metadata"), *spec = fl_json_get(obj, "spec");
 	const struct fl_json *labels = fl_json_get(meta, "labels");
 	const char *type = fl_json_str_or(spec, "type", "ClusterIP");
-	struct fl_proxy_service s = {.created = fl_strdup(fl_json_str_or(meta, "creationTimestamp", ""))};
+	const char *created = fl_json_str(meta, "creationTimestamp");
+	struct fl_proxy_service s = {0};
 	struct fl_ip ip;
+	char *names = NULL;
+
+	if (!created || !fl_time_parse(created, &s.created_ns))
+		s.created_ns = 0;
 
 	*ret = s;
 	if (fl_streq(type, "ExternalName") || fl_json_get(labels, LABEL_PROXY_NAME) ||
@@ -92,7 +120,8 @@ void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *
 
 	bool is_lb = fl_streq(type, "LoadBalancer"), has_node_ports = is_lb || fl_streq(type, "NodePort");
 	const struct fl_json *ports = fl_json_get(spec, "ports");
-	fl_vec_reserve(&s.ports, fl_json_count(ports)); // no room to spare: there are many Services
+	s.ports.v = new_ports(ports, sizeof(*s.ports.v), &names);
+	s.ports.cap = (uint32_t)fl_json_count(ports);
 	fl_json_each (p, ports) {
 		struct fl_proxy_service_port port = {
 		    .proto = parse_proto(fl_json_str(p, "protocol")),
@@ -102,7 +131,7 @@ void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *
 
 		if (!port.port)
 			continue;
-		port.name = fl_strdup(fl_json_str_or(p, "name", ""));
+		port.name = put_name(p, &names);
 		fl_vec_push(&s.ports, port);
 	}
 	fl_json_each (each, fl_json_get(spec, "externalIPs")) {
@@ -135,13 +164,10 @@ void fl_proxy_service_parse(const struct fl_json *obj, struct fl_proxy_service *
 
 void fl_proxy_service_deinit(struct fl_proxy_service *s)
 {
-	for (size_t i = 0; i < s->ports.n; i++)
-		free(s->ports.v[i].name);
 	fl_vec_deinit(&s->ports);
 	fl_vec_deinit(&s->external_ips);
 	fl_vec_deinit(&s->lb_ips);
 	fl_vec_deinit(&s->source_ranges);
-	free(s->created);
 	*s = (struct fl_proxy_service){0};
 }
 
@@ -159,12 +185,17 @@ static void parse_endpoint(const struct fl_json *ep, const struct fl_proxy_where
 {
 	const struct fl_json *cond = fl_json_get(ep, "conditions"), *hints = fl_json_get(ep, "hints");
 	struct fl_proxy_slice_endpoint e = {.ready = fl_json_bool(cond, "ready", true)}; // unknown counts as ready
+	bool has_zone = false, zone = false, has_node = false, node = false;
 
 	e.serving = fl_json_bool(cond, "serving", e.ready);
 	e.terminating = fl_json_bool(cond, "terminating", false);
 	e.local = !fl_str_empty(where->node_name) && fl_streq(fl_json_str(ep, "nodeName"), where->node_name);
-	parse_hints(hints, "forZones", where->zone, &e.has_zone_hint, &e.zone_hit);
-	parse_hints(hints, "forNodes", where->node_name, &e.has_node_hint, &e.node_hit);
+	parse_hints(hints, "forZones", where->zone, &has_zone, &zone);
+	parse_hints(hints, "forNodes", where->node_name, &has_node, &node);
+	e.has_zone_hint = has_zone;
+	e.zone_hit = zone;
+	e.has_node_hint = has_node;
+	e.node_hit = node;
 
 	// The addresses of one endpoint are interchangeable; consumers use the first (EndpointSlice API).
 	const char *address = fl_json_string(fl_json_index(fl_json_get(ep, "addresses"), 0));
@@ -186,7 +217,9 @@ bool fl_proxy_slice_parse(const struct fl_json *obj, const struct fl_proxy_where
 		return false;
 
 	const struct fl_json *ports = fl_json_get(obj, "ports");
-	fl_vec_reserve(&s.ports, fl_json_count(ports));
+	char *names = NULL;
+	s.ports.v = new_ports(ports, sizeof(*s.ports.v), &names);
+	s.ports.cap = (uint32_t)fl_json_count(ports);
 	fl_json_each (p, ports) {
 		struct fl_proxy_slice_port port = {
 		    .proto = parse_proto(fl_json_str(p, "protocol")),
@@ -195,7 +228,7 @@ bool fl_proxy_slice_parse(const struct fl_json *obj, const struct fl_proxy_where
 
 		if (!port.port)
 			continue; // null: "all ports", which only non-Service consumers use
-		port.name = fl_strdup(fl_json_str_or(p, "name", ""));
+		port.name = put_name(p, &names);
 		fl_vec_push(&s.ports, port);
 	}
 	const struct fl_json *endpoints = fl_json_get(obj, "endpoints");
@@ -210,8 +243,6 @@ bool fl_proxy_slice_parse(const struct fl_json *obj, const struct fl_proxy_where
 
 void fl_proxy_slice_deinit(struct fl_proxy_slice *s)
 {
-	for (size_t i = 0; i < s->ports.n; i++)
-		free(s->ports.v[i].name);
 	fl_vec_deinit(&s->ports);
 	fl_vec_deinit(&s->endpoints);
 	*s = (struct fl_proxy_slice){0};

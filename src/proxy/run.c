@@ -218,6 +218,26 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 	fl_proxy_core_slice(p->core, old, new_obj);
 }
 
+static uint64_t service_rv(void *arg, const char *ns, const char *name)
+{
+	return fl_proxy_core_service_rv(((struct proxy *)arg)->core, ns, name);
+}
+
+static uint64_t slice_rv(void *arg, const char *ns, const char *name)
+{
+	return fl_proxy_core_slice_rv(((struct proxy *)arg)->core, ns, name);
+}
+
+static void each_service(void *arg, fl_proxy_visit *visit, void *visit_arg)
+{
+	fl_proxy_core_each_service(((struct proxy *)arg)->core, visit, visit_arg);
+}
+
+static void each_slice(void *arg, fl_proxy_visit *visit, void *visit_arg)
+{
+	fl_proxy_core_each_slice(((struct proxy *)arg)->core, visit, visit_arg);
+}
+
 static void on_udp_change(void *arg, const struct fl_ip *ip, uint16_t port)
 {
 	fl_proxy_conntrack_note(((struct proxy *)arg)->conntrack, ip, port);
@@ -321,9 +341,12 @@ static int start_informers(struct proxy *p, struct fl_err *err)
 	AUTO(fl_kubeconfig_deinit) struct fl_kubeconfig cfg = {0};
 
 	p->node_field = fl_asprintf("metadata.name=%s", p->opts->node_name);
-	struct fl_informer_opts services = {.gvr = &fl_gvr_services, .on_change = on_service, .arg = p, .forget = true};
+	static const struct fl_informer_keeper service_keeper = {service_rv, each_service},
+					       slice_keeper = {slice_rv, each_slice};
+	struct fl_informer_opts services = {
+	    .gvr = &fl_gvr_services, .on_change = on_service, .arg = p, .keeper = &service_keeper};
 	struct fl_informer_opts slices = {
-	    .gvr = &fl_gvr_endpointslices, .on_change = on_slice, .arg = p, .forget = true};
+	    .gvr = &fl_gvr_endpointslices, .on_change = on_slice, .arg = p, .keeper = &slice_keeper};
 	struct fl_informer_opts node = {
 	    .gvr = &fl_gvr_nodes, .field_selector = p->node_field, .on_change = on_node, .arg = p};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_fixture.h"
 
+#include "base/map.h"
 #include "client/informer.h"
 
 #define MAX_CHANGES 64
@@ -10,7 +11,9 @@ struct record {
 	struct fl_informer *i;
 	char changes[2048]; // "+a:5 ~a:5>6 -a:6 "
 	unsigned n, n_synced, n_trees;
-	bool stop_at_once, forget;
+	bool stop_at_once;
+	const struct fl_informer_keeper *keeper;
+	struct fl_map kept; // name -> revision, where there is a keeper
 };
 
 static void on_change(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -27,8 +30,12 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 		snprintf(p, room, "~%s:%llu>%llu ", now->name, (unsigned long long)old->rv,
 			 (unsigned long long)now->rv);
 	r->n++;
-	if (r->forget) {
+	if (r->keeper) {
 		AUTO(fl_arena_deinit) struct fl_arena a = {0};
+		if (!now)
+			fl_map_del(&r->kept, old->name);
+		else
+			fl_map_set(&r->kept, now->name, (void *)(uintptr_t)now->rv);
 		if (now)
 			assert_string_equal(fl_json_str_or(fl_json_get(fl_object_tree(now, &a), "metadata"), "uid", ""),
 					    now->uid);
@@ -57,7 +64,7 @@ static void on_synced(void *arg)
 static void begin(struct record *r, struct fixture *f, struct fl_informer_opts extra)
 {
 	struct fl_err err = {0};
-	*r = (struct record){.f = f, .forget = extra.forget};
+	*r = (struct record){.f = f, .keeper = extra.keeper};
 	extra.gvr = extra.gvr ? extra.gvr : &fl_gvr_pods;
 	extra.on_change = on_change;
 	extra.on_synced = on_synced;
@@ -68,6 +75,7 @@ static void begin(struct record *r, struct fixture *f, struct fl_informer_opts e
 static void end(struct record *r)
 {
 	fl_informer_stop(&r->i);
+	fl_map_deinit(&r->kept);
 	teardown(r->f);
 }
 
@@ -393,27 +401,46 @@ static void own_writes_survive_a_list(void **state)
 	end(&r);
 }
 
-// A cache without content tells the same changes, and the content again when it is asked to.
+static uint64_t rv_kept(void *arg, const char *ns, const char *name)
+{
+	struct record *r = arg;
+	return (uintptr_t)fl_map_get(&r->kept, name);
+}
+
+static void each_kept(void *arg, void (*visit)(void *visit_arg, const char *ns, const char *name, uint64_t rv),
+		      void *visit_arg)
+{
+	struct record *r = arg;
+	for (struct fl_map_iter it = {0}; fl_map_next(&r->kept, &it);)
+		visit(visit_arg, strcmp(it.key, "b") == 0 ? "e" : "d", it.key, (uintptr_t)it.value);
+}
+
+// Where the user keeps it all, the same changes are told, and the content again when it is asked for.
 static void forgets_and_tells_again(void **state)
 {
 	struct fixture f;
 	struct record r;
 	setup(&f, serve_pages);
-	begin(&r, &f, (struct fl_informer_opts){.forget = true});
+	static const struct fl_informer_keeper keeper = {.rv = rv_kept, .each = each_kept};
+	begin(&r, &f, (struct fl_informer_opts){.keeper = &keeper});
 	wait_for(&f, f.stream);
 	send_event(&f, "MODIFIED", pod("a", "ua", 12));
 	wait_for(&f, r.n == 3);
 	assert_string_equal(r.changes, "+a:3 +b:9 ~a:3>12 ");
 	assert_null(fl_informer_find(r.i, "d", "a"));
-	assert_int_equal(fl_informer_count(r.i), 2);
+	send_event(&f, "MODIFIED", pod("a", "ua", 11)); // old news
+	send_event(&f, "DELETED", pod("never", "un", 13));
+	send_event(&f, "ADDED", pod("c", "uc", 13));
+	wait_for(&f, r.n == 4);
+	assert_string_equal(r.changes, "+a:3 +b:9 ~a:3>12 +c:13 ");
 	r.changes[0] = 0;
 	fl_informer_retell(r.i);
-	wait_for(&f, r.n == 5); // the server has gone back to what it had
-	assert_string_equal(r.changes, "~a:12>3 ~b:9>9 ");
+	wait_for(&f, r.n == 7); // the server has gone back to what it had
+	assert_string_equal(r.changes, "-c:13 ~a:12>3 ~b:9>9 ");
 	wait_for(&f, f.n_streams == 2);
 	send_event(&f, "DELETED", pod("a", "ua", 13));
-	wait_for(&f, r.n == 6);
-	assert_string_equal(r.changes, "~a:12>3 ~b:9>9 -a:3 ");
+	wait_for(&f, r.n == 8);
+	assert_string_equal(r.changes, "-c:13 ~a:12>3 ~b:9>9 -a:3 ");
 	end(&r);
 }
 
