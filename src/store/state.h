@@ -43,6 +43,7 @@ struct fl_store {
 	size_t n_watches, n_behind;               // n_behind: not live yet
 
 	int64_t (*real_ns)(void);
+	int64_t last_expiry_ns; // of the objects that were there at open; 0: none expires
 	int64_t epoch_ns; // wall clock at open less monotonic clock: the store's time does not jump while it is open
 
 	// Upkeep.

@@ -273,12 +273,23 @@ static void on_load(void *arg, struct fl_object *obj)
 	int64_t latest = expiry(s, FL_STORE_MAX_TTL_NS);
 	if (obj->expires_ns > latest) // the wall clock went back since
 		obj->expires_ns = latest;
+	if (obj->expires_ns > s->last_expiry_ns)
+		s->last_expiry_ns = obj->expires_ns;
 	struct fl_object *none = fl_store_index_set(&k->committed, obj);
 	assert(!none); // each key once
 	none = fl_store_index_set(&k->head, obj);
 	assert(!none);
 	k->expiring += obj->expires_ns != 0;
 	s->objects++;
+}
+
+// By the wall clock all that expires has expired: the store was closed for long, or that clock jumped, and nobody can
+// tell which. Neither is a reason to forget what was last reported, so the store's time goes on near where it stood.
+static void go_on_in_time(struct fl_store *s)
+{
+	int64_t now = s->epoch_ns + (int64_t)fl_mono_ns();
+	if (s->last_expiry_ns && s->last_expiry_ns < now)
+		s->epoch_ns -= now - (s->last_expiry_ns - FL_STORE_REPRIEVE_NS);
 }
 
 int fl_store_open_engine(uv_loop_t *loop, const struct fl_store_opts *opts, const struct fl_store_engine_ops *ops,
@@ -297,6 +308,7 @@ int fl_store_open_engine(uv_loop_t *loop, const struct fl_store_opts *opts, cons
 		free_state(s);
 		return rc;
 	}
+	go_on_in_time(s);
 	s->revision = start.newest;
 	s->next_rev = start.newest + 1;
 	s->compacted = start.compacted;

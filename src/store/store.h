@@ -33,6 +33,8 @@ struct fl_store_opts {
 #define FL_STORE_LOG_KEEP_MS (5 * 60 * 1000) // the compaction interval of kube-apiserver
 // The longest time to live. Bounds how long an object stays when the wall clock went back before a restart.
 #define FL_STORE_MAX_TTL_NS (24 * 3600 * INT64_C(1000000000))
+// What the longest-lived object has left at least when the store is opened: the TTL of Events.
+#define FL_STORE_REPRIEVE_NS (3600 * INT64_C(1000000000))
 
 // Opens or creates, reads every newest object into memory, starts the writer thread.
 // -EBUSY: another process has it open. -EBADMSG: the file is damaged or of an unknown format version; err names it.

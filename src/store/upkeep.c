@@ -4,8 +4,9 @@
 //
 // Ages are measured with the monotonic clock, by samples of the revision taken every few seconds; after a restart the
 // whole log counts as new. Expiry goes by a clock that was set to the wall clock when the store was opened and has run
-// evenly since. Across a restart the wall clock decides: forward, objects with an expiry go early; backward, they stay
-// FL_STORE_MAX_TTL_NS at most. No other object is ever touched.
+// evenly since. Across a restart the wall clock decides, within bounds, since it may have jumped: backward, objects
+// with an expiry stay FL_STORE_MAX_TTL_NS at most; forward beyond them all, the last of them has FL_STORE_REPRIEVE_NS
+// left and the others go in their order. No other object is ever touched.
 #include <errno.h>
 
 #include "base/arena.h"

@@ -191,6 +191,7 @@ shifted_node_up() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/
 			kill_all one
 			shifted_node_up
 			agree one 20
+			[[ $(kc one get events --field-selector "involvedObject.name=jump-$i" -o name | wc -l) -gt 0 ]]
 		fi
 		round_over "clock jump" "$i" 3
 	done

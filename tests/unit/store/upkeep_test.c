@@ -161,14 +161,24 @@ static void test_clock_jumps_while_closed(void **state)
 	upkeep_at(b, t + FL_STORE_MAX_TTL_NS / 1000000 + 61 * 1000); // and does not keep it for ten years
 	assert_string_equal(names(b), "ns/always");
 	create_expiring(b, "event", HOUR);
+	create_expiring(b, "short", HOUR / 2);
 	bed_turn(b);
 	bed_close(b);
 
 	jumped_ns = 10 * YEAR;
 	bed_open(b); // sweeps at once
+	t = fl_mono_ms();
 	bed_turn(b);
+	assert_string_equal(names(b), "ns/always ns/event ns/short");
+	upkeep_at(b, t + 31 * 60 * 1000);
+	assert_string_equal(names(b), "ns/always ns/event");
+	create_expiring(b, "after", HOUR);
+	bed_turn(b);
+	upkeep_at(b, t + 59 * 60 * 1000);
+	assert_string_equal(names(b), "ns/after ns/always ns/event");
+	upkeep_at(b, t + 62 * 60 * 1000);
 	assert_string_equal(names(b), "ns/always");
-	assert_int_equal(fl_store_revision(b->s), 5);
+	assert_int_equal(fl_store_revision(b->s), 9);
 	b->opts.real_ns = NULL;
 	jumped_ns = 0;
 }
