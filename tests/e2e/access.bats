@@ -66,3 +66,19 @@ ask() { outside curl -s --max-time 5 --cacert "$ca" -w '\n%{http_code}' "$@"; }
 	[[ -z $(find "$WORLD_DIR/one" -name '*.key' -perm /077) ]]
 	[[ -z $(find "$WORLD_DIR/one" -name '*.kubeconfig' -perm /077) ]]
 }
+
+@test "kubectl asks who it is and what it may, also as somebody else" {
+	run kc one auth can-i delete services -n kube-system
+	[[ $status == 0 && $output == yes ]]
+	run kc one auth can-i --list
+	[[ $status == 0 && $output == *'*.*'* ]]
+	run kc one get services --as=system:anonymous
+	[[ $status != 0 && $output == *'services is forbidden: User "system:anonymous" cannot list resource "services"'* ]]
+	run kc one get services --as=bob --as-group=team
+	[[ $status == 0 ]]
+	run ask -X POST -H 'Impersonate-User: kubernetes-admin' -H 'Impersonate-Group: system:masters' -d '{}' "$api/api/v1/namespaces"
+	[[ ${lines[-1]} == 403 && $output == *'cannot impersonate resource \"users\"'* ]]
+	# What auth whoami sends, which kubectl has since 1.28.
+	run kc one create -o yaml -f - <<<'{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}'
+	[[ $status == 0 && $output == *'username: kubernetes-admin'* && $output == *'- system:masters'* && $output == *'- X509SHA256='* ]]
+}
