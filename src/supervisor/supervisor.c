@@ -320,7 +320,10 @@ static void stop(struct sup *s)
 
 static void on_signal(uv_signal_t *h, int signum)
 {
-	stop(h->data);
+	struct sup *s = h->data;
+	if (!s->announced && !s->stopping) // nobody is to wait for the ready line
+		fl_info("told to end before all was ready");
+	stop(s);
 }
 
 static void init_handles(struct sup *s)

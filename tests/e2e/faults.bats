@@ -147,6 +147,9 @@ nothing_left() {
 	done
 }
 
+# decided PID: that `up` is ready or refused; or it was first, and ended by the down before it was ready.
+decided() { grep -qE '^fairlead: ready|is in use by' "$WORLD_DIR/a.log" || gone "$1"; }
+
 @test "a down and an up at once: one after the other, and the second says so if it will not wait" {
 	local i down up
 	for i in $(seq "$rounds"); do
@@ -157,7 +160,7 @@ nothing_left() {
 		sleep "0.0$((RANDOM % 90 + 10))"
 		setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/a.log" 2>&1 </dev/null 3>&- 4>&- &
 		up=$!
-		wait_for 20 grep -qE '^fairlead: ready|is in use by' "$WORLD_DIR/a.log"
+		wait_for 20 decided "$up"
 		wait "$down" || [[ -n $(processes_of one) ]] # `up` was first, and down ended it or was refused
 		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one"
 		wait "$up" || true
