@@ -246,6 +246,22 @@ static void resources(struct fl_arena *a, const struct fl_oci_opts *o, struct fl
 	}
 }
 
+// What the pod asks for, over what containerd gives each pod with a network of its own.
+static void sysctls(struct fl_arena *a, const struct fl_oci_opts *o, struct fl_json *linux_part)
+{
+	struct fl_json *set = fl_json_new(a, FL_JSON_OBJECT);
+
+	if (o->netns) {
+		fl_json_set_str(a, set, "net.ipv4.ip_unprivileged_port_start", "0");
+		fl_json_set_str(a, set, "net.ipv4.ping_group_range", "0 2147483647");
+	}
+	fl_json_each (s, fl_json_path(o->pod->spec, "securityContext", "sysctls", NULL))
+		fl_json_set_str(a, set, fl_sysctl_name(a, fl_json_str_or(s, "name", "")),
+				fl_json_str_or(s, "value", ""));
+	if (fl_json_count(set))
+		fl_json_set(a, linux_part, "sysctl", set);
+}
+
 static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 {
 	struct fl_json *l = fl_json_new(a, FL_JSON_OBJECT), *ns = fl_json_set_array(a, l, "namespaces");
@@ -261,6 +277,7 @@ static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 		namespace_add(a, ns, "ipc", o->ipcns);
 	fl_json_set_str(a, l, "cgroupsPath", o->cgroup);
 	resources(a, o, l);
+	sysctls(a, o, l);
 	if (!is_privileged(o)) {
 		fl_json_set(a, l, "maskedPaths", strings(a, masked_paths, FL_COUNT(masked_paths)));
 		fl_json_set(a, l, "readonlyPaths", strings(a, readonly_paths, FL_COUNT(readonly_paths)));

@@ -404,7 +404,7 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_pod_spec spec = {0};
 	struct fl_err err = {0};
-	const char *phase;
+	const char *phase, *why;
 	struct pod *p = fl_map_get(&pods->table, obj->uid);
 	int rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
 
@@ -420,6 +420,9 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 			p->stage = POD_OVER;
 		} else if (!spec.host_network && !pods->n_ipam) {
 			fl_pod_reject(p, "UnexpectedAdmissionError", "this node has no pod addresses");
+		} else if ((why = fl_pod_forbidden_sysctl(&a, &spec))) {
+			fl_pod_reject(p, "SysctlForbidden", why);
+			fl_pod_event(p, "Warning", "SysctlForbidden", "%s", why);
 		}
 	} else {
 		p->volumes_stale = p->volumes_stale || fields_differ(p->obj, spec.meta);

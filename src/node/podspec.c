@@ -174,3 +174,45 @@ uint16_t fl_container_port(const struct fl_json *container, const struct fl_json
 	}
 	return fl_parse_u64(name, &number) && number > 0 && number < 65536 ? (uint16_t)number : 0;
 }
+
+const char *fl_sysctl_name(struct fl_arena *a, const char *name)
+{
+	char *copy = fl_arena_strdup(a, name);
+
+	if (copy[strcspn(copy, "./")] != '/')
+		return copy;
+	for (char *c = copy; *c; c++) // the first separator says which of the two separates
+		*c = *c == '/' ? '.' : *c == '.' ? '/' : *c;
+	return copy;
+}
+
+const char *fl_pod_forbidden_sysctl(struct fl_arena *a, const struct fl_pod_spec *p)
+{
+	static const char *const safe[] = {"kernel.shm_rmid_forced",
+					   "net.ipv4.ip_local_port_range",
+					   "net.ipv4.tcp_syncookies",
+					   "net.ipv4.ping_group_range",
+					   "net.ipv4.ip_unprivileged_port_start",
+					   "net.ipv4.ip_local_reserved_ports",
+					   "net.ipv4.tcp_keepalive_time",
+					   "net.ipv4.tcp_fin_timeout",
+					   "net.ipv4.tcp_keepalive_intvl",
+					   "net.ipv4.tcp_keepalive_probes",
+					   "net.ipv4.tcp_rmem",
+					   "net.ipv4.tcp_wmem"};
+
+	fl_json_each (s, fl_json_path(p->spec, "securityContext", "sysctls", NULL)) {
+		const char *name = fl_sysctl_name(a, fl_json_str_or(s, "name", ""));
+		bool known = false;
+
+		for (size_t i = 0; i < FL_COUNT(safe); i++)
+			known = known || strcmp(safe[i], name) == 0;
+		if (!known)
+			return fl_arena_printf(a, "forbidden sysctl: \"%s\" not allowlisted", name);
+		if (p->host_network && fl_starts_with(name, "net."))
+			return fl_arena_printf(a, "forbidden sysctl: \"%s\" not allowed with host net enabled", name);
+		if (p->host_ipc && !fl_starts_with(name, "net."))
+			return fl_arena_printf(a, "forbidden sysctl: \"%s\" not allowed with host ipc enabled", name);
+	}
+	return NULL;
+}

@@ -46,3 +46,9 @@ int64_t fl_container_resource(const struct fl_json *container, const char *which
 int64_t fl_quantity_bytes(const struct fl_json *v);
 // Number of a port given as number or as name of a port of the container; 0 when there is none.
 uint16_t fl_container_port(const struct fl_json *container, const struct fl_json *port);
+
+// securityContext.sysctls: those that Kubernetes calls safe are set in the pod's namespaces. Why another one is
+// refused, in the kubelet's words; NULL: none is.
+const char *fl_pod_forbidden_sysctl(struct fl_arena *a, const struct fl_pod_spec *p);
+// "net/ipv4/tcp_rmem" is the same as "net.ipv4.tcp_rmem", which is returned.
+const char *fl_sysctl_name(struct fl_arena *a, const char *name);

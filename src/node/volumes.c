@@ -175,16 +175,35 @@ static int mount_tmpfs(const char *dir, const char *options, struct fl_err *err)
 	return 0;
 }
 
-static int make_empty_dir(const char *dir, int64_t fs_group, const struct fl_json *source, struct fl_err *err)
+// The least of its own limit, those of the pod's containers together, the node's memory (kubelet:
+// calculateEmptyDirMemorySize). 0: none of them is known.
+static int64_t memory_size(const struct fl_env_source *s, const struct fl_json *source)
+{
+	int64_t sum = 0, own = fl_quantity_bytes(fl_json_get(source, "sizeLimit")), size = s->node_memory;
+
+	for (unsigned i = 0; i < s->pod->n_containers; i++) {
+		const struct fl_container_spec *c = &s->pod->containers[i];
+		int64_t limit = fl_container_resource(c->json, "limits", "memory");
+
+		if (limit > 0 && (!c->init || c->sidecar) && __builtin_add_overflow(sum, limit, &sum))
+			sum = INT64_MAX;
+	}
+	if (sum > 0 && (size <= 0 || sum < size))
+		size = sum;
+	return own > 0 && (size <= 0 || own < size) ? own : size;
+}
+
+static int make_empty_dir(const char *dir, int64_t fs_group, const struct fl_env_source *s,
+			  const struct fl_json *source, struct fl_err *err)
 {
 	mode_t mode = fs_group >= 0 ? 02777 : 0777;
-	int64_t limit = fl_quantity_bytes(fl_json_get(source, "sizeLimit"));
+	int64_t size = memory_size(s, source);
 	char options[64] = "mode=0777";
 	int rc = 0;
 
 	if (fl_streq(fl_json_str(source, "medium"), "Memory")) {
-		if (limit > 0)
-			snprintf(options, sizeof(options), "mode=0777,size=%lld", (long long)limit);
+		if (size > 0)
+			snprintf(options, sizeof(options), "mode=0777,size=%lld", (long long)size);
 		rc = mount_tmpfs(dir, options, err);
 	}
 	if (rc == 0 && fs_group >= 0 && chown(dir, (uid_t)-1, (gid_t)fs_group) < 0)
@@ -296,7 +315,7 @@ static int make_volume(const char *dir, const struct fl_env_source *s, const str
 		return check_host_path(source, err);
 	rc = fl_file_mkdirs(path, 0755, err);
 	if (rc == 0 && strcmp(kind, "emptyDir") == 0)
-		return make_empty_dir(path, t.fs_group, source, err);
+		return make_empty_dir(path, t.fs_group, s, source, err);
 	t.mode = (mode_t)fl_json_int(source, "defaultMode", 0644) & 0777;
 	if (rc == 0)
 		rc = put_all(&t, s, kind, source, err);

@@ -61,10 +61,11 @@ spec:
   dnsPolicy: None
   dnsConfig: {nameservers: [192.0.2.53], searches: [a.test, b.test], options: [{name: ndots, value: "2"}]}
   hostAliases: [{ip: 192.0.2.7, hostnames: [seven, sieben]}]
-  securityContext: {runAsUser: 1000, runAsGroup: 1001, fsGroup: 2000, supplementalGroups: [3000]}
+  securityContext: {runAsUser: 1000, runAsGroup: 1001, fsGroup: 2000, supplementalGroups: [3000], sysctls: [{name: net.ipv4.tcp_fin_timeout, value: "41"}]}
   volumes:
   - {name: work, emptyDir: {}}
   - {name: fast, emptyDir: {medium: Memory, sizeLimit: 4Mi}}
+  - {name: bounded, emptyDir: {medium: Memory}}
   - name: all
     projected:
       sources:
@@ -88,6 +89,7 @@ spec:
     volumeMounts:
     - {name: work, mountPath: /work, subPathExpr: "of-$(MY_NAME)"}
     - {name: fast, mountPath: /fast}
+    - {name: bounded, mountPath: /bounded}
     - {name: all, mountPath: /all}
 ---
 apiVersion: v1
@@ -114,6 +116,13 @@ apiVersion: v1
 kind: Service
 metadata: {name: onhost}
 spec: {selector: {app: onhost}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: unsafe}
+spec:
+  securityContext: {sysctls: [{name: kernel.msgmax, value: "1"}]}
+  containers: [{name: main, image: fairlead/echo}]
 ---
 apiVersion: v1
 kind: Pod
@@ -212,7 +221,9 @@ pid_of() { cat "$WORLD_DIR/one/node/pods/$(kc one get pod "$1" -o 'jsonpath={.me
 	grep -P '^CapBnd:\t0000000000000400$' "/proc/$main/status"
 	[[ $(stat -c %g:%a "$root/fast") == 2000:2777 ]]
 	grep -E ' /fast .* tmpfs .*size=4096k' "/proc/$main/mountinfo"
+	grep -E ' /bounded .* tmpfs .*size=32768k' "/proc/$main/mountinfo" # the container's limit
 	grep -E '^[^ ]+ [^ ]+ [^ ]+ / / ro,' "/proc/$main/mountinfo"
+	[[ $(nsenter --net="/proc/$main/ns/net" sysctl -n net.ipv4.tcp_fin_timeout net.ipv4.ip_unprivileged_port_start) == $'41\n0' ]]
 	[[ $(status shared '.initContainerStatuses[0].started') == true && $(status shared '.containerStatuses[0].restartCount') == 0 ]]
 }
 
@@ -235,6 +246,7 @@ pid_of() { cat "$WORLD_DIR/one/node/pods/$(kc one get pod "$1" -o 'jsonpath={.me
 	wait_for 20 says DeadlineExceeded status late .reason
 	[[ $(status late .message) == 'Pod was active on the node longer than the specified deadline' ]]
 	wait_for 10 says Evicted kc one get events
+	wait_for 10 says SysctlForbidden status unsafe .reason
 }
 
 @test "where a pod may not go is told in the scheduler's words; it goes when it may" {

@@ -67,6 +67,8 @@ static void plain_container(void **state)
 	assert_string_equal(at(&f, "linux/namespaces"),
 			    "[{'type':'mount'},{'type':'pid'},{'type':'network','path':'/ns/net'},"
 			    "{'type':'uts','path':'/ns/uts'},{'type':'ipc','path':'/ns/ipc'}]");
+	assert_string_equal(at(&f, "linux/sysctl"),
+			    "{'net.ipv4.ip_unprivileged_port_start':'0','net.ipv4.ping_group_range':'0 2147483647'}");
 	assert_string_equal(at(&f, "linux/resources"),
 			    "{'devices':[{'allow':false,'access':'rwm'}],'cpu':{'shares':2}}");
 	assert_string_equal(at(&f, "mounts/7"), "{'destination':'/dev/termination-log','type':'bind','source':'/d/t',"

@@ -94,6 +94,33 @@ static void quality_of_service(void **state)
 	assert_int_equal(fl_container_port(c, fl_json_new_str(&a, "b")), 0);
 }
 
+static const char *forbidden(struct fl_arena *a, const char *spec, const char *name)
+{
+	struct fl_pod_spec p = read_spec(
+	    a, fl_arena_printf(a,
+			       "{'containers':[{'name':'c','image':'x'}],'securityContext':{'sysctls':[{'name':'%s',"
+			       "'value':'1'}]}%s}",
+			       name, spec));
+
+	return fl_pod_forbidden_sysctl(a, &p);
+}
+
+static void sysctls_that_are_safe(void **state)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+
+	assert_null(forbidden(&a, "", "net.ipv4.tcp_rmem"));
+	assert_null(forbidden(&a, "", "net/ipv4/tcp_rmem"));
+	assert_null(forbidden(&a, ",'hostNetwork':true", "kernel.shm_rmid_forced"));
+	assert_string_equal(forbidden(&a, "", "kernel/msgmax"), "forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+	assert_string_equal(forbidden(&a, ",'hostNetwork':true", "net.ipv4.tcp_rmem"),
+			    "forbidden sysctl: \"net.ipv4.tcp_rmem\" not allowed with host net enabled");
+	assert_string_equal(forbidden(&a, ",'hostIPC':true", "kernel.shm_rmid_forced"),
+			    "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host ipc enabled");
+	assert_string_equal(fl_sysctl_name(&a, "net.ipv4.conf.eth0/5.rp_filter"), "net.ipv4.conf.eth0/5.rp_filter");
+	assert_string_equal(fl_sysctl_name(&a, "net/ipv4/conf/eth0.5/rp_filter"), "net.ipv4.conf.eth0/5.rp_filter");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -101,6 +128,7 @@ int main(void)
 	    cmocka_unit_test(host_names_are_cut),
 	    cmocka_unit_test(what_cannot_run_is_refused),
 	    cmocka_unit_test(quality_of_service),
+	    cmocka_unit_test(sysctls_that_are_safe),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
