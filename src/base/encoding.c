@@ -100,7 +100,7 @@ bool fl_percent_decode(char *s, bool plus_is_space)
 		if (lo < 0 || (hi == 0 && lo == 0))
 			return false;
 	}
-	char *out = s;
+	char *out = s += strcspn(s, "%+"); // mostly all of it: it stays as it is
 	for (; *s; s++) {
 		if (*s == '%') {
 			*out++ = (char)(hex_value(s[1]) << 4 | hex_value(s[2]));
