@@ -371,6 +371,8 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	}
 	if (rc == 0 && spec.share_pid)
 		rc = fl_podpause_start(o->paths, p->uid, err); // lives, unless somebody ended it
+	if (rc == 0 && spec.n_containers > 1 && !spec.host_ipc)
+		rc = fl_volumes_shm(p->dir, err); // is there, unless an earlier version set the pod up
 	if (rc < 0)
 		return rc;
 	AUTO_FREE char *passwd = fl_image_read_file(c->image, "etc/passwd"),
