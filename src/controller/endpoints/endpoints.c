@@ -11,8 +11,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "client/recorder.h"
 #include "controller/endpoints/slices.h"
 #include "controller/endpoints/subsets.h"
+#include "controller/endpoints/topology.h"
 #include "controller/meta.h"
 #include "controller/writes.h"
 
@@ -21,6 +23,7 @@
 struct fl_endpoints_controller {
 	struct fl_hub *hub;
 	struct fl_workqueue *queue;
+	struct fl_recorder *recorder;
 	struct fl_index pods, services, slices;
 	struct fl_arena scratch; // of the reconcile that runs
 	struct fl_map seen;      // key -> newest trigger time that a reconcile has taken in, itself
@@ -176,6 +179,7 @@ struct gather {
 	const char *ns;
 	FL_VEC(struct fl_podview) pods;
 	FL_VEC(const struct fl_json *) slices;
+	struct fl_topology topology;
 };
 
 static void add_pod(void *arg, const char *name)
@@ -268,6 +272,23 @@ static void remove_all(struct gather *g, struct fl_writes *w, const char *key, c
 	}
 }
 
+static bool add_node(void *arg, const struct fl_object *o)
+{
+	struct gather *g = arg;
+	fl_topology_add(&g->topology, fl_object_tree(o, g->a));
+	return true;
+}
+
+// As Kubernetes does, with each reconcile: the recorder counts what is the same.
+static void tell_topology(struct gather *g, const struct fl_object *service, const struct fl_json *tree)
+{
+	fl_informer_each(fl_hub_informer(g->c->hub, FL_HUB_NODES), NULL, add_node, g);
+	fl_json_each (family, fl_json_path(tree, "spec", "ipFamilies", NULL))
+		fl_recorder_event(g->c->recorder, service, "Warning", "TopologyAwareHintsDisabled",
+				  "%s, addressType: %s", fl_topology_refusal(g->a, &g->topology, g->pods.n),
+				  fl_json_string(family));
+}
+
 static void write_all(struct gather *g, struct fl_writes *w, const char *key, const struct fl_object *service)
 {
 	struct fl_json *tree = fl_object_tree(service, g->a);
@@ -300,6 +321,8 @@ static void write_all(struct gather *g, struct fl_writes *w, const char *key, co
 	bool missing_node;
 	fl_slices_plan(g->a, &in, g->slices.v, g->slices.n, FL_SLICE_MAX_ENDPOINTS, &plan, &missing_node);
 	write_slices(w, g->ns, &plan);
+	if (fl_topology_wanted(tree))
+		tell_topology(g, service, tree);
 	fl_vec_deinit(&plan);
 }
 
@@ -328,6 +351,7 @@ struct fl_endpoints_controller *fl_endpoints_controller_new(struct fl_hub *h)
 	c->hub = h;
 	c->services.mode = FL_INDEX_ONE;
 	c->queue = fl_hub_queue(h, CONCURRENCY, reconcile, c);
+	c->recorder = fl_recorder_new(fl_hub_client(h), "endpoint-slice-controller", NULL);
 	fl_hub_listen(h, FL_HUB_PODS, on_pod, c);
 	fl_hub_listen(h, FL_HUB_SERVICES, on_service, c);
 	fl_hub_listen(h, FL_HUB_ENDPOINTSLICES, on_slice, c);
@@ -345,6 +369,7 @@ void fl_endpoints_controller_free(struct fl_endpoints_controller **cp)
 	fl_index_deinit(&c->services);
 	fl_index_deinit(&c->slices);
 	fl_arena_deinit(&c->scratch);
+	fl_recorder_free(&c->recorder);
 	fl_map_deinit(&c->seen);
 	free(c);
 }

@@ -5,7 +5,7 @@
 //   3. what is left goes into one unchanged slice where all of it fits best, else into new slices
 // so that one change of one pod writes one slice. A slice to be deleted and one to be created become one update.
 #include "controller/endpoints/slices.h"
-
+#include "controller/endpoints/topology.h"
 #include "controller/meta.h"
 
 static const char *const reserved_labels[] = {FL_LABEL_SERVICE_NAME, FL_LABEL_MANAGED_BY, FL_LABEL_HEADLESS, NULL};
@@ -102,19 +102,14 @@ static void put_hint(struct fl_arena *a, struct fl_json *hints, const char *kind
 // made here, rules the field out. (k8s: trafficdist)
 static void put_hints(struct planner *pl, struct fl_json *ep)
 {
-	static const char *const rivals[] = {"service.kubernetes.io/topology-mode",
-					     "service.kubernetes.io/topology-aware-hints"};
 	const struct fl_json *service = pl->in->service;
 	const char *distribution = fl_json_str_or(fl_json_get(service, "spec"), "trafficDistribution", "");
 	const char *zone = fl_json_str(ep, "zone"), *node = fl_json_str(ep, "nodeName");
 	bool same_node = !strcmp(distribution, "PreferSameNode");
 	if (!same_node && strcmp(distribution, "PreferClose") != 0 && strcmp(distribution, "PreferSameZone") != 0)
 		return;
-	for (size_t i = 0; i < FL_COUNT(rivals); i++) {
-		const char *mode = fl_meta_annotation(service, rivals[i]);
-		if (fl_streq(mode, "Auto") || fl_streq(mode, "auto"))
-			return;
-	}
+	if (fl_topology_wanted(service))
+		return;
 	struct fl_json *hints = fl_json_new(pl->a, FL_JSON_OBJECT);
 	if (zone)
 		put_hint(pl->a, hints, "forZones", zone);
