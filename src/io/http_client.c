@@ -93,7 +93,7 @@ void fl_call_again(struct fl_http_call *call)
 
 void fl_call_lost(struct fl_http_call *call, int rc, const char *why)
 {
-	bool raced = call->link && call->link->served && call->is_safe && !call->tries;
+	bool raced = rc != -EPROTO && call->link && call->link->served && call->is_safe && !call->tries;
 	if (!call->answered && !call->fresh && (!call->sent || raced))
 		fl_call_again(call);
 	else
@@ -290,7 +290,7 @@ void fl_client_settle(struct fl_http_client *c)
 	c->depth--;
 	if (c->freed)
 		close_client(c);
-	else if (TAILQ_FIRST(&c->done) || TAILQ_FIRST(&c->fresh) || TAILQ_FIRST(&c->resumed))
+	else if (TAILQ_FIRST(&c->done) || TAILQ_FIRST(&c->fresh) || TAILQ_FIRST(&c->resumed) || TAILQ_FIRST(&c->marked))
 		fl_client_wake(c);
 }
 
@@ -298,13 +298,22 @@ void fl_client_settle(struct fl_http_client *c)
 
 static void on_wake(uv_timer_t *t)
 {
-	fl_client_settle(t->data);
+	struct fl_http_client *c = t->data;
+	bool tells = TAILQ_FIRST(&c->done) || TAILQ_FIRST(&c->resumed);
+	c->waking = false;
+	// Who runs the loop until he was called back (UV_RUN_ONCE) must not wait for the next event after it: after
+	// the timers the loop waits, unless one is left.
+	if (tells)
+		uv_timer_start(t, on_wake, 1, 0);
+	fl_client_settle(c);
 }
 
 void fl_client_wake(struct fl_http_client *c)
 {
-	if (!c->freed && !uv_is_active((uv_handle_t *)&c->wake))
-		uv_timer_start(&c->wake, on_wake, 0, 0);
+	if (c->freed || c->waking)
+		return;
+	c->waking = true;
+	uv_timer_start(&c->wake, on_wake, 0, 0);
 }
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -364,6 +373,8 @@ static void on_timer(uv_timer_t *t)
 	c->depth--;
 	if (next)
 		fl_client_arm(c, next > now + SWEEP_MIN_MS ? next : now + SWEEP_MIN_MS);
+	if (TAILQ_FIRST(&c->done) && !c->waking)
+		uv_timer_start(&c->wake, on_wake, 1, 0); // as on_wake says
 	fl_client_settle(c);
 }
 

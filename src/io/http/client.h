@@ -145,6 +145,7 @@ struct fl_link {
 struct fl_http_client {
 	uv_loop_t *loop;
 	uv_timer_t wake; // to settle
+	bool waking;
 	uv_timer_t timer;
 	uint64_t armed_ms; // when the timer fires, 0 = never
 	unsigned depth;    // callbacks of libuv that we are in

@@ -170,9 +170,12 @@ static void h2_drain(struct fl_link *l)
 		const uint8_t *p;
 		ssize_t n = nghttp2_session_mem_send(s, &p);
 		if (n <= 0)
-			break; // the next input says why
+			break; // what is wrong shows below, or in the next input
 		fl_link_put(l, p, (size_t)n);
 	}
+	// GOAWAY has been said to a server that breaks the rules.
+	if (!l->closing && !nghttp2_session_want_read(s) && !nghttp2_session_want_write(s))
+		fl_link_lost(l, -EPROTO, "the server's answer is not understood: it breaks the rules of HTTP/2");
 }
 
 static nghttp2_nv field(const char *name, const char *value)
