@@ -96,7 +96,7 @@ static int on_fields_end(llhttp_t *p)
 	if (!h->call)
 		return HPE_USER;
 	if (p->status_code < 200)
-		return p->status_code == 101 ? HPE_USER : 0;
+		return p->status_code == 101 ? HPE_USER : 1; // interim: never a body, whatever its fields say
 	bool bodiless = h->call->is_head || p->status_code == 204 || p->status_code == 304; // RFC 9112, 6.3
 	h->call->status = p->status_code;
 	fl_call_fields_end(h->call);

@@ -123,6 +123,8 @@ static void answers_of_all_forms(void **state)
 	     "HTTP/1.1 100 Continue\r\nX: no\r\n\r\nHTTP/1.1 103 Early\r\nX: no\r\n\r\nHTTP/1.1 404 No\r\nX: "
 	     "yes\r\nContent-Length: 1\r\n\r\nz",
 	     false, 0, 404, "z", "yes", NULL},
+	    {"GET", "HTTP/1.1 103 Early\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nz",
+	     false, 0, 200, "z", NULL, NULL},
 	    {"GET", "HTTP/1.0 200 OK\r\n\r\nto the end", true, 0, 200, "to the end", NULL, NULL},
 	    {"GET", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end", true, 0, 200, "to the end", NULL, NULL},
 	    {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", false, 0, 200, "", NULL, NULL},
