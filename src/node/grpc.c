@@ -118,7 +118,7 @@ static bool no_answer(const struct fl_grpc_answer *g, char *text, size_t size)
 		snprintf(text, size, "timeout: health rpc did not complete within %us", g->timeout_s);
 	else
 		snprintf(text, size, "error: health rpc probe failed: rpc error: code = Unavailable desc = %s",
-			 g->rc == -ECONNRESET ? "connection closed before the answer" : g->error);
+			 g->rc == -ECONNRESET || g->rc == -EPROTO ? "connection closed before the answer" : g->error);
 	return false;
 }
 
