@@ -4,6 +4,7 @@
 #include "pods_harness.h"
 
 #include <signal.h>
+#include <sys/statvfs.h>
 
 #define POD(uid, more_meta, containers, more_spec)                                                                     \
 	"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"" uid                                        \
@@ -45,6 +46,29 @@ static void a_deadline_ends_a_pod(void **state)
 	assert_string_equal(status_at(h, "late", "containerStatuses.a.state.terminated.exitCode"), "0");
 	assert_non_null(strstr(h->events.data, "late DeadlineExceeded: Pod was active on the node longer"));
 	expect_same_after_restart(h, "late", late, "DeadlineExceeded");
+	harness_free(h);
+}
+
+// The node went right after it had decided the end: until that has come, the pod's address is its own.
+static void a_pod_being_ended_keeps_its_address(void **state)
+{
+	static const char old[] = POD("old", "", CONTAINER("a", "\"sleep=600000\"", ""), "");
+	struct harness *h = harness_new("ends-address");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, old);
+	expect_status(h, "old", "containerStatuses.a.ready", "true");
+	AUTO_FREE char *ip = fl_strdup(status_at(h, "old", "podIP"));
+	harness_node_stop(h);
+	map_free_values(&h->statuses);
+	free(run_shell("printf 'Evicted\\nwhy' >%s/old/failed", h->paths.pods));
+	harness_node_start(h);
+	harness_set(h, POD("new", "", CONTAINER("a", "\"wait\"", ""), ""));
+	harness_set(h, old);
+	fl_pods_synced(h->pods);
+	expect_status(h, "new", "containerStatuses.a.ready", "true");
+	assert_string_not_equal(status_at(h, "new", "podIP"), ip);
+	expect_status(h, "old", "reason", "Evicted");
 	harness_free(h);
 }
 
@@ -134,6 +158,33 @@ static bool processes_are(struct harness *h, const void *want)
 	return strcmp(now, want) == 0;
 }
 
+// A container with CAP_SYS_PTRACE may do with the namespace's first process what it likes: the host is not in it.
+static void expect_harmless(struct harness *h, const char *uid)
+{
+	AUTO_FREE char *root = run_shell("ls -A /proc/$(cat %s/%s.pause)/root/ 2>&1", h->paths.ns, uid);
+	AUTO_FREE char *rights = run_shell("grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd|NoNewPrivs):' "
+					   "/proc/$(cat %s/%s.pause)/status | tr -d '\\t ' | tr '\\n' ' '",
+					   h->paths.ns, uid);
+	AUTO_FREE char *foreign = run_shell("cd /proc/$(cat %s/%s.pause)/ns && for k in ipc net uts; do "
+					    "[ $(stat -Lc %%i $k) = $(stat -Lc %%i %s/%s.$k) ] || echo $k; done; "
+					    "[ $(stat -Lc %%i mnt) != $(stat -Lc %%i /proc/self/ns/mnt) ] || echo mnt",
+					    h->paths.ns, uid, h->paths.ns, uid);
+	AUTO_FREE char *open_files = run_shell("cd /proc/$(cat %s/%s.pause)/fd && for f in *; do readlink $f; done | "
+					       "grep -vx /dev/null",
+					       h->paths.ns, uid);
+	AUTO_FREE char *exe = run_shell("echo /proc/$(cat %s/%s.pause)/exe | tr -d '\\n'", h->paths.ns, uid);
+	struct statvfs fs;
+
+	assert_string_equal(root, "");
+	assert_string_equal(rights, "Uid:65535655356553565535 Gid:65535655356553565535 Groups: "
+				    "CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 "
+				    "NoNewPrivs:1 ");
+	assert_string_equal(foreign, "");
+	assert_string_equal(open_files, "");
+	assert_int_equal(statvfs(exe, &fs), 0);
+	assert_true(fs.f_flag & ST_RDONLY);
+}
+
 static void containers_share_processes(void **state)
 {
 #define SHARERS                                                                                                        \
@@ -154,6 +205,7 @@ static void containers_share_processes(void **state)
 	}
 	AUTO_FREE char *first = run_shell("grep NSpid /proc/$(cat %s/share.pause)/status | cut -f 3", h->paths.ns);
 	assert_string_equal(first, "1");
+	expect_harmless(h, "share");
 
 	// Whoever ends it ends the pod's processes; they begin again in a new namespace. A restart of the node keeps
 	// it.
@@ -213,6 +265,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(a_deadline_ends_a_pod, harness_teardown),
+	    cmocka_unit_test_teardown(a_pod_being_ended_keeps_its_address, harness_teardown),
 	    cmocka_unit_test_teardown(what_writes_too_much_is_evicted, harness_teardown),
 	    cmocka_unit_test_teardown(last_words_are_told, harness_teardown),
 	    cmocka_unit_test_teardown(the_stop_signal_is_the_container_s, harness_teardown),
