@@ -264,15 +264,18 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 	p = pod_new(pods, obj, &spec);
 	for (unsigned i = 0; i < p->n_containers; i++)
 		fl_container_adopt(&p->containers[i]);
-	if (fl_pod_fail_find(p) || fl_pod_has_ended(p)) {
-		p->ended = true;
-		p->stage = POD_STOPPING;
-	} else {
+	bool failed = fl_pod_fail_find(p), over = fl_pod_has_ended(p);
+	if (!over) { // something of it may run, also of one that is being ended
 		claim_ips(p);
 		p->holds_ports = true;
 		if (p->host_network)
 			for (unsigned i = 0; i < pods->o.n_node_ips; i++)
 				p->ips[p->n_ips++] = pods->o.node_ips[i];
+	}
+	if (failed || over) {
+		p->ended = true;
+		p->stage = POD_STOPPING;
+	} else {
 		// What was set up to its end goes on at once; else all of it is made again.
 		AUTO_FREE char *done = fl_pod_setup_mark(p);
 
