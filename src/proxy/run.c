@@ -2,12 +2,7 @@
 // The role: options -> backend -> informers -> core. A change is applied at the end of the loop turn that brought it:
 // several changes of one turn are one transaction, a single one waits for nothing.
 //
-// A transaction costs more than its changes: one that adds an element with a verdict has the kernel walk all of them
-// (nf_tables_validate), over a millisecond at 10,000 Services. While changes keep coming, transactions therefore take
-// one part in DUTY of the time at most and carry what has gathered meanwhile. Their time is a debt that is paid off at
-// that rate, and up to DEBT_FREE_NS nobody waits, so single changes are not delayed and the longest delay is bounded. A
-// transaction that carries fewer than BATCH changes owes that part of its time: pods that become ready one after
-// another wait for nothing, and a flood, which fills its transactions, pays in full.
+// While changes keep coming, transactions are paced (pace.h).
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -23,16 +18,13 @@
 #include "proxy/core.h"
 #include "proxy/health.h"
 #include "proxy/host.h"
+#include "proxy/pace.h"
 #include "proxy/proxy.h"
 
 #define CHECK_MS     5000 // are our rules and routes still there?
 #define RETRY_MIN_MS 50   // after a failed sync, doubled up to
 #define RETRY_MAX_MS 5000
-#define DUTY         25 // one in so many nanoseconds
-#define BATCH        8  // changes of a transaction that owes all of its time
-#define DEBT_FREE_NS (5 * 1000000)
-#define DEBT_MAX_NS  (7 * 1000000) // so nobody waits longer than (DEBT_MAX_NS - DEBT_FREE_NS) * DUTY = 50 ms
-#define CLEAN_MS     200           // at most one walk over the connection table in this time
+#define CLEAN_MS     200 // at most one walk over the connection table in this time
 
 struct proxy {
 	const struct fl_proxy_opts *opts;
@@ -51,8 +43,7 @@ struct proxy {
 	struct fl_informer *services, *slices, *node;
 	char *zone, *node_field;
 	unsigned retry_ms; // 0: the last sync succeeded
-	uint64_t debt_ns, debt_at_ns;
-	unsigned changes; // since the last transaction
+	struct fl_proxy_pace owed;
 	bool first_sync_done, routes_failed, eligible, has_handles;
 };
 
@@ -148,13 +139,6 @@ static void sync_now(struct proxy *p)
 	}
 }
 
-static uint64_t debt_left(const struct proxy *p, uint64_t now)
-{
-	uint64_t paid = (now - p->debt_at_ns) / DUTY;
-
-	return p->debt_ns > paid ? p->debt_ns - paid : 0;
-}
-
 // Of this thread, in the kernel too; what others take of the processor meanwhile is no cost of the transaction.
 static uint64_t cpu_ns(void)
 {
@@ -173,19 +157,15 @@ static void maybe_sync(struct proxy *p)
 	// While a retry is pending, changes wait for it: they would fail alike.
 	if (p->retry_ms || !ready(p) || !fl_proxy_core_dirty(p->core) || uv_is_active((uv_handle_t *)&p->pace))
 		return;
-	uint64_t debt = debt_left(p, fl_mono_ns());
+	unsigned wait_ms = fl_proxy_pace_wait_ms(&p->owed, fl_mono_ns());
 
-	if (debt > DEBT_FREE_NS) { // the turn of the timer looks again
-		uv_timer_start(&p->pace, on_pace, (debt - DEBT_FREE_NS) * DUTY / 1000000 + 1, 0);
+	if (wait_ms) { // the turn of the timer looks again
+		uv_timer_start(&p->pace, on_pace, wait_ms, 0);
 		return;
 	}
 	uint64_t start = cpu_ns();
-	unsigned changes = p->changes < BATCH ? p->changes : BATCH;
-	p->changes = 0;
 	sync_now(p);
-	debt += (cpu_ns() - start) * changes / BATCH;
-	p->debt_at_ns = fl_mono_ns();
-	p->debt_ns = debt < DEBT_MAX_NS ? debt : DEBT_MAX_NS;
+	fl_proxy_pace_spent(&p->owed, cpu_ns() - start, fl_mono_ns());
 }
 
 static void on_after_poll(uv_check_t *h)
@@ -205,7 +185,7 @@ static void on_service(void *arg, const struct fl_object *old, const struct fl_o
 	struct proxy *p = arg;
 
 	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
-	p->changes++;
+	p->owed.changes++;
 	fl_proxy_core_service(p->core, old, new_obj);
 }
 
@@ -214,7 +194,7 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 	struct proxy *p = arg;
 
 	p->metrics.last_queued = (double)fl_real_ns() / 1e9;
-	p->changes++;
+	p->owed.changes++;
 	fl_proxy_core_slice(p->core, old, new_obj);
 }
 
