@@ -440,6 +440,109 @@ static void furnishes_namespaces(void **state)
 	wait_for(!fl_informer_find(namespaces, "", "new"));
 }
 
+// --- garbage ---
+
+// A ConfigMap of that name with such owners: "kind/name/uid ...".
+static void create_owned(const char *name, const char *owners, const char *finalizer)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+	AUTO_FREE char *list = fl_strdup(owners);
+	fl_buf_printf(&b, "{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, finalizers: [%s], ownerReferences: [",
+		      name, finalizer);
+	for (char *rest = list, *one; (one = strsep(&rest, " "));) {
+		const char *kind = strsep(&one, "/"), *owner = strsep(&one, "/");
+		fl_buf_printf(&b, "{apiVersion: v1, kind: %s, name: %s, uid: %s, blockOwnerDeletion: true},", kind,
+			      owner, one);
+	}
+	fl_buf_puts(&b, "]}}");
+	create(&fl_gvr_configmaps, "default", b.data);
+}
+
+static bool is_there(const char *name)
+{
+	return fl_informer_find(maps, "default", name) != NULL;
+}
+
+static char *owner_ref(struct fl_informer *i, const char *kind, const char *ns, const char *name)
+{
+	wait_for(fl_informer_find(i, ns, name));
+	return fl_asprintf("%s/%s/%s", kind, name, fl_informer_find(i, ns, name)->uid);
+}
+
+static char *create_owner(const char *name)
+{
+	AUTO_FREE char *text = fl_asprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}}", name);
+	create(&fl_gvr_configmaps, "default", text);
+	return owner_ref(maps, "ConfigMap", "default", name);
+}
+
+// New objects whose owners stand are no work for the collector; it must see them all the same when an owner goes.
+static void collects_what_a_standing_owner_leaves(void **state)
+{
+	AUTO_FREE char *one = create_owner("one"), *two = create_owner("two"), *both = fl_asprintf("%s %s", one, two);
+	create_owned("of-one", one, "");
+	create_owned("of-both", both, "");
+	create(&fl_gvr_nodes, NULL, "{apiVersion: v1, kind: Node, metadata: {name: n2}, spec: {unschedulable: true}}");
+	AUTO_FREE char *node = owner_ref(nodes, "Node", "", "n2");
+	create_owned("of-node", node, "");
+	delete (&fl_gvr_configmaps, "default", "one", "Background");
+	wait_for(!is_there("of-one"));
+	assert_true(is_there("of-both") && is_there("of-node"));
+	delete (&fl_gvr_configmaps, "default", "two", "Background");
+	wait_for(!is_there("of-both"));
+	delete (&fl_gvr_nodes, NULL, "n2", NULL);
+	wait_for(!is_there("of-node"));
+}
+
+static void collects_what_comes_too_late(void **state)
+{
+	AUTO_FREE char *was = create_owner("one");
+	delete (&fl_gvr_configmaps, "default", "one", "Background");
+	create_owned("late", was, "");
+	wait_for(!fl_informer_find(maps, "default", "one"));
+	AUTO_FREE char *is = create_owner("one"); // under its name, another
+	create_owned("of-another", was, "");
+	create_owned("stays", is, "");
+	wait_for(!is_there("late") && !is_there("of-another"));
+
+	// The owner waits in the foreground for a dependent that waits for somebody else; what comes meanwhile goes.
+	create_owned("blocks", is, "example.org/slow");
+	delete (&fl_gvr_configmaps, "default", "one", "Foreground");
+	wait_for(!is_there("stays"));
+	create_owned("meanwhile", is, "");
+	wait_for(!is_there("meanwhile"));
+	assert_true(is_there("one") && is_there("blocks"));
+	patch(&fl_gvr_configmaps, "default", "blocks", "{metadata: {finalizers: null}}");
+	wait_for(!is_there("one") && !is_there("blocks"));
+}
+
+// The dependent's event and the owner's end, each way round and at once.
+static void collects_what_is_made_while_its_owner_goes(void **state)
+{
+	enum { ROUNDS = 20 };
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		AUTO(fl_arena_deinit) struct fl_arena a = {0};
+		AUTO_FREE char *name = fl_asprintf("racer%u", i), *owner = create_owner(name);
+		struct answer made[2] = {0}, gone = {0};
+		for (unsigned k = 0; k < 2; k++) {
+			struct fl_json *o =
+			    yaml(&a,
+				 "{apiVersion: v1, kind: ConfigMap, metadata: {name: r%u-%u, "
+				 "ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: %s, uid: %s}]}}",
+				 i, k, name, strrchr(owner, '/') + 1);
+			if (k)
+				fl_client_delete(client, &fl_gvr_configmaps, "default", name, NULL, -1, "Background",
+						 on_answer, &gone, NULL);
+			fl_client_create(client, &fl_gvr_configmaps, "default", o, on_answer, &made[k], NULL);
+		}
+		done_well(&made[0]);
+		done_well(&gone);
+		done_well(&made[1]);
+	}
+	wait_for(how_many(maps, "default") == 1);
+	assert_true(has_certificate("default"));
+}
+
 static int64_t rc_count(const char *name, const char *key)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -625,6 +728,9 @@ int main(void)
 	    cmocka_unit_test(orphans_and_adopts),
 	    cmocka_unit_test(deletes_in_the_foreground),
 	    cmocka_unit_test(furnishes_namespaces),
+	    cmocka_unit_test(collects_what_a_standing_owner_leaves),
+	    cmocka_unit_test(collects_what_comes_too_late),
+	    cmocka_unit_test(collects_what_is_made_while_its_owner_goes),
 	    cmocka_unit_test(replicates),
 	    cmocka_unit_test(mirrors_endpoints_made_by_hand),
 	    cmocka_unit_test(empties_a_namespace),
