@@ -20,12 +20,14 @@ int malloc_trim(size_t pad)
 
 static void serve(struct fixture *f, struct fl_http_req *r, const char *line)
 {
-	if (!strstr(line, "watch="))
+	if (!strstr(line, "watch=")) {
 		respond(r, 200, EMPTY_LIST);
-	else if (strstr(line, "/pods?"))
+	} else if (strstr(line, "/pods?")) {
 		keep_stream(f, r);
-	else
+	} else {
+		fl_http_on_close(r, on_stream_close, f);
 		fl_http_start(r, 200, "application/json");
+	}
 }
 
 static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *now)
