@@ -127,9 +127,10 @@ static uint64_t container_usage(const struct pod *p, const char *name, uint64_t 
 {
 	AUTO_FREE char *layers = fl_asprintf("%s/containers/%s", p->dir, name),
 		       *logs = fl_asprintf("%s/logs/%s", p->dir, name);
-	uint64_t bytes = fl_usage_of(logs, enough);
+	const atomic_bool *stop = &p->pods->stop_measuring;
+	uint64_t bytes = fl_usage_of(logs, enough, stop);
 
-	return bytes > enough ? bytes : bytes + fl_usage_of(layers, enough - bytes);
+	return bytes > enough ? bytes : bytes + fl_usage_of(layers, enough - bytes, stop);
 }
 
 // The texts are those of kubelet's eviction manager, with the space at their end.
@@ -147,7 +148,7 @@ static char *exceeded(const struct pod *p, struct fl_arena *a, const struct fl_p
 
 		if (!e || (max <= 0 && !pod_limit))
 			continue;
-		used = fl_usage_of(dir, max > 0 ? (uint64_t)max : UINT64_MAX);
+		used = fl_usage_of(dir, max > 0 ? (uint64_t)max : UINT64_MAX, &p->pods->stop_measuring);
 		if (max > 0 && used > (uint64_t)max)
 			return fl_asprintf("Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ", name,
 					   limit_text(a, limit));

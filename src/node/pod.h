@@ -3,6 +3,8 @@
 // container) and podwork.c (what blocks).
 #pragma once
 
+#include <stdatomic.h>
+
 #include "api/hostport.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -155,6 +157,7 @@ struct fl_pods {
 	bool synced, closing;
 	bool may_lower_oom_score;
 	bool measuring;                   // the storage of one of them
+	atomic_bool stop_measuring;       // the node ends: it does not wait for a walk of millions of files
 	unsigned slots;                   // containers that may be starting at once
 	FL_VEC(struct container *) queue; // CONTAINER_QUEUED, in order
 	unsigned jobs;                    // in the thread pool

@@ -359,6 +359,7 @@ void fl_pods_free(struct fl_pods **pp)
 		return;
 	*pp = NULL;
 	pods->closing = true;
+	atomic_store(&pods->stop_measuring, true);
 	for (struct fl_map_iter it = {0}; fl_map_next(&pods->table, &it); it = (struct fl_map_iter){0})
 		fl_pod_forget(it.value);
 	fl_map_deinit(&pods->table);

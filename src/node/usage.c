@@ -14,6 +14,7 @@
 struct walk {
 	dev_t dev;
 	uint64_t bytes, enough;
+	const atomic_bool *stop;
 };
 
 static void add(struct walk *w, const struct stat *st)
@@ -31,7 +32,7 @@ static void walk(struct walk *w, int fd, unsigned depth) // takes fd
 		close(fd);
 		return;
 	}
-	for (struct dirent *e; w->bytes <= w->enough && (e = readdir(d));) {
+	for (struct dirent *e; w->bytes <= w->enough && !atomic_load(w->stop) && (e = readdir(d));) {
 		struct stat st;
 		int below;
 
@@ -48,10 +49,10 @@ static void walk(struct walk *w, int fd, unsigned depth) // takes fd
 	closedir(d);
 }
 
-uint64_t fl_usage_of(const char *dir, uint64_t enough)
+uint64_t fl_usage_of(const char *dir, uint64_t enough, const atomic_bool *stop)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct walk w = {.enough = enough};
+	struct walk w = {.enough = enough, .stop = stop};
 	struct stat st;
 
 	if (fd < 0)
