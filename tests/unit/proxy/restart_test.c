@@ -239,6 +239,57 @@ static void endpoints_change_without_gap(void **state)
 	stop_knocking(&k);
 }
 
+// Services whose endpoints come and go, through none, and which go and come back themselves, with what goes last tidied
+// away at any moment: each transaction fits what the kernel has, and what is left is what a first pass writes.
+static void through_none_and_back(void **state)
+{
+	static const char *const specs[] = {
+	    "{clusterIP: 10.96.0.20, ports: [{name: http, port: 80, protocol: TCP}]}",
+	    "{clusterIP: 10.96.0.20, internalTrafficPolicy: Local, ports: [{name: http, port: 80, protocol: TCP}]}",
+	    "{clusterIP: 10.96.0.20, sessionAffinity: ClientIP, ports: [{name: http, port: 80, protocol: TCP}]}",
+	    "{clusterIP: 10.96.0.20, type: NodePort, ports: [{name: http, port: 80, protocol: TCP, nodePort: 30080}]}",
+	    "{clusterIP: 10.96.0.21, externalIPs: [10.96.0.20], ports: [{name: http, port: 80, protocol: TCP}]}",
+	};
+	static const unsigned masks[] = {0, 0x1, 0, 0x3, 0, 0x7};
+	uint32_t dice = 1;
+	bool there = false;
+
+	stage(false);
+	feed_apply(&f, "kind: Service\napiVersion: v1\nmetadata: {name: other}\nspec: {clusterIP: 10.96.0.22, ports: "
+		       "[{port: 80, protocol: TCP}]}\n");
+	for (unsigned i = 0; i < 4000; i++) {
+		dice = dice * 1664525 + 1013904223;
+		unsigned what = (dice >> 16) % 8, which = dice >> 24;
+
+		if (what < 2) {
+			AUTO_FREE char *text =
+			    fl_asprintf("kind: Service\napiVersion: v1\nmetadata: {name: web}\nspec: %s\n",
+					specs[which % FL_COUNT(specs)]);
+			feed_apply(&f, text);
+			there = true;
+		} else if (what == 2 && there) {
+			feed_delete(&f, "Service default/web");
+			there = false;
+		} else if (what == 3) {
+			must(fl_proxy_nft_ops.tidy(f.backend, &err));
+		} else if (what > 3) {
+			feed_slice(&f, "web", AF_INET, HTTP_PORTS, masks[which % FL_COUNT(masks)]);
+		}
+		feed_sync(&f);
+	}
+	struct fl_proxy_core_stats stats;
+	fl_proxy_core_counts(f.core, &stats);
+	assert_int_equal(stats.full_syncs, 1); // the first; no other was needed
+	feed_apply(&f, plain_web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0);
+	AUTO_FREE char *walked = kernel_text(&f);
+	must(fl_proxy_nft_ops.cleanup(&err));
+	fl_proxy_core_resync(f.core);
+	feed_sync(&f);
+	AUTO_FREE char *from_nothing = kernel_text(&f);
+	assert_string_equal(walked, from_nothing);
+}
+
 static void other_rules_without_gap(void **state)
 {
 	struct knocker k;
@@ -413,6 +464,7 @@ int main(void)
 	    cmocka_unit_test_teardown(restart_catches_up, finish),
 	    cmocka_unit_test_teardown(removed_table_comes_back, finish),
 	    cmocka_unit_test_teardown(endpoints_change_without_gap, finish),
+	    cmocka_unit_test_teardown(through_none_and_back, finish),
 	    cmocka_unit_test_teardown(other_rules_without_gap, finish),
 	    cmocka_unit_test(cleanup_leaves_strangers_alone),
 	    cmocka_unit_test(routes_follow_the_host),
