@@ -20,8 +20,8 @@
 #include "controller/writes.h"
 
 #define CONCURRENCY    32
-#define MAX_REMEMBERED 4096  // uids known to be gone, or to be there
-#define CONFIRMED_MS   10000 // how long "the server has it" holds
+#define MAX_REMEMBERED 4096  // owners known to be gone, or to be there
+#define REMEMBERED_MS  10000 // how long an answer of the server holds: a restored backup brings back what was gone
 #define REDISCOVER_MS  30000 // for kinds that come later, and when discovery failed
 #define PAIR_OWNER     "\001owner"
 #define NAME_LEN       (FL_KEY_LEN + 128)
@@ -39,7 +39,7 @@ struct fl_garbage {
 	struct fl_discovery *discovery;
 	struct fl_workqueue *queue;
 	struct fl_index dependents; // "plural.group|ns/name" by owner uid
-	struct fl_map absent;       // uid -> itself
+	struct fl_map absent;       // owner as a dependent refers to it, see owner_key -> monotonic ms
 	struct fl_map confirmed;    // uid -> monotonic ms
 	FL_VEC(struct feed *) feeds;
 	uv_timer_t *timer;
@@ -206,36 +206,38 @@ static void on_change(void *arg, const struct fl_object *old, const struct fl_ob
 
 // --- owners ---
 
-static bool is_confirmed(struct fl_garbage *g, const char *uid)
+static bool is_remembered(const struct fl_map *answers, const char *key)
 {
-	uint64_t *at = fl_map_get(&g->confirmed, uid);
-	return at && fl_mono_ms() - *at < CONFIRMED_MS;
+	const uint64_t *at = fl_map_get(answers, key);
+	return at && fl_mono_ms() - *at < REMEMBERED_MS;
 }
 
-static void free_confirmed(struct fl_garbage *g)
+static void forget_all(struct fl_map *answers)
 {
-	for (struct fl_map_iter it = {0}; fl_map_next(&g->confirmed, &it);)
+	for (struct fl_map_iter it = {0}; fl_map_next(answers, &it);)
 		free(it.value);
-	fl_map_deinit(&g->confirmed);
+	fl_map_deinit(answers);
 }
 
-static void confirm(struct fl_garbage *g, const char *uid)
+static void remember(struct fl_map *answers, const char *key)
 {
-	if (g->confirmed.n >= MAX_REMEMBERED)
-		free_confirmed(g);
-	uint64_t *at = fl_map_get(&g->confirmed, uid);
+	if (answers->n >= MAX_REMEMBERED)
+		forget_all(answers);
+	uint64_t *at = fl_map_get(answers, key);
 	if (!at) {
 		at = FL_NEW(uint64_t);
-		fl_map_set(&g->confirmed, uid, at);
+		fl_map_set(answers, key, at);
 	}
 	*at = fl_mono_ms();
 }
 
-static void remember_absent(struct fl_garbage *g, const char *uid)
+// All that a reference says, and where from: one with a wrong name, or from another namespace, leads nowhere, and must
+// say nothing about the owner whose uid it has. (k8s: absentOwnerCache)
+static const char *owner_key(struct fl_arena *a, const struct fl_json *ref, const char *ns)
 {
-	if (g->absent.n >= MAX_REMEMBERED)
-		fl_map_deinit(&g->absent);
-	fl_map_set(&g->absent, uid, g);
+	return fl_arena_printf(a, "%s %s %s/%s %s", fl_json_str_or(ref, "apiVersion", ""),
+			       fl_json_str_or(ref, "kind", ""), ns, fl_json_str_or(ref, "name", ""),
+			       fl_json_str_or(ref, "uid", ""));
 }
 
 struct look {
@@ -250,8 +252,6 @@ static enum fl_owner_state state_of(void *arg, const struct fl_json *ref)
 	const char *uid = fl_json_str_or(ref, "uid", "");
 	const struct feed *f = feed_of_kind(l->g, ref);
 	bool namespaced = is_namespaced(l->g, ref);
-	if (fl_map_get(&l->g->absent, uid))
-		return FL_OWNER_ABSENT;
 	if (namespaced && !l->ns[0])
 		return FL_OWNER_SOLID; // a reference that the API does not allow: never a reason to delete
 	const struct fl_object *o = f ? find(f, namespaced ? l->ns : "", fl_json_str_or(ref, "name", "")) : NULL;
@@ -260,7 +260,9 @@ static enum fl_owner_state state_of(void *arg, const struct fl_json *ref)
 			       fl_garbage_is_ending(fl_object_tree(o, l->a), FL_FINALIZER_FOREGROUND)
 			   ? FL_OWNER_WAITING
 			   : FL_OWNER_SOLID;
-	return is_confirmed(l->g, uid) ? FL_OWNER_SOLID : FL_OWNER_UNKNOWN;
+	if (is_remembered(&l->g->absent, owner_key(l->a, ref, l->ns)))
+		return FL_OWNER_ABSENT;
+	return is_remembered(&l->g->confirmed, uid) ? FL_OWNER_SOLID : FL_OWNER_UNKNOWN;
 }
 
 static bool all_stand(struct fl_garbage *g, struct fl_arena *a, const char *ns, const struct fl_json *refs)
@@ -276,16 +278,16 @@ static void on_timer(uv_timer_t *t);
 
 struct question { // in the arena of the writes
 	struct fl_garbage *g;
-	const char *uid;
+	const char *uid, *key;
 };
 
 static void on_owner(void *arg, int rc, const struct fl_json *answer, const struct fl_err *err)
 {
 	struct question *q = arg;
 	if (rc == -ENOENT || (rc == 0 && !fl_streq(fl_json_str(fl_json_get(answer, "metadata"), "uid"), q->uid)))
-		remember_absent(q->g, q->uid);
+		remember(&q->g->absent, q->key);
 	else if (rc == 0)
-		confirm(q->g, q->uid);
+		remember(&q->g->confirmed, q->uid);
 }
 
 static void ask_for_owners(struct look *l, struct fl_writes *w, const struct fl_json *tree)
@@ -303,7 +305,8 @@ static void ask_for_owners(struct look *l, struct fl_writes *w, const struct fl_
 		}
 		struct question *q = fl_arena_alloc(a, sizeof(*q));
 		const char *ns = r->namespaced ? l->ns : "", *name = fl_json_str_or(ref, "name", "");
-		*q = (struct question){l->g, fl_arena_strdup(a, fl_json_str_or(ref, "uid", ""))};
+		*q = (struct question){l->g, fl_arena_strdup(a, fl_json_str_or(ref, "uid", "")),
+				       owner_key(a, ref, l->ns)};
 		fl_writes_raw(w, &r->gvr, "GET", ns, name, fl_client_path(a, &r->gvr, ns, name, NULL), NULL, on_owner,
 			      q);
 	}
@@ -589,7 +592,7 @@ void fl_garbage_free(struct fl_garbage **gp)
 	}
 	fl_vec_deinit(&g->feeds);
 	fl_index_deinit(&g->dependents);
-	free_confirmed(g);
-	fl_map_deinit(&g->absent);
+	forget_all(&g->confirmed);
+	forget_all(&g->absent);
 	free(g);
 }

@@ -543,6 +543,34 @@ static void collects_what_is_made_while_its_owner_goes(void **state)
 	assert_true(has_certificate("default"));
 }
 
+// References that lead nowhere have the uid of an owner that stands: they go, and what is rightly its own stays.
+static void believes_no_wrong_reference(void **state)
+{
+	AUTO_FREE char *owner = create_owner("one"),
+		       *misnamed = fl_asprintf("ConfigMap/no-such%s", strrchr(owner, '/'));
+	create_owned("before", owner, "");
+	create_owned("misnamed", misnamed, "");
+	wait_for(!is_there("misnamed"));
+	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: far}}");
+	AUTO_FREE char *text = fl_asprintf(
+	    "{apiVersion: v1, kind: ConfigMap, metadata: {name: stranger, ownerReferences: [{apiVersion: v1, kind: "
+	    "ConfigMap, name: one, uid: %s}]}}",
+	    strrchr(owner, '/') + 1);
+	create(&fl_gvr_configmaps, "far", text);
+	wait_for(!fl_informer_find(maps, "far", "stranger"));
+	create_owned("after", owner, "");
+	patch(&fl_gvr_configmaps, "default", "before", "{metadata: {finalizers: [example.org/slow]}}"); // judged anew
+	create_owned("misnamed", misnamed, ""); // and so are both before this one
+	wait_for(!is_there("misnamed"));
+	assert_true(is_there("after"));
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	assert_false(fl_meta_deleting(fl_object_tree(fl_informer_find(maps, "default", "before"), &a)));
+	patch(&fl_gvr_configmaps, "default", "before", "{metadata: {finalizers: null}}");
+	delete (&fl_gvr_namespaces, NULL, "far", NULL);
+	delete (&fl_gvr_configmaps, "default", "one", NULL);
+	wait_for(!is_there("before") && !is_there("after") && !fl_informer_find(namespaces, "", "far"));
+}
+
 static int64_t rc_count(const char *name, const char *key)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
@@ -731,6 +759,7 @@ int main(void)
 	    cmocka_unit_test(collects_what_a_standing_owner_leaves),
 	    cmocka_unit_test(collects_what_comes_too_late),
 	    cmocka_unit_test(collects_what_is_made_while_its_owner_goes),
+	    cmocka_unit_test(believes_no_wrong_reference),
 	    cmocka_unit_test(replicates),
 	    cmocka_unit_test(mirrors_endpoints_made_by_hand),
 	    cmocka_unit_test(empties_a_namespace),
