@@ -75,10 +75,11 @@ static bool impersonate(struct fl_request *r)
 		   *uid = fl_http_header(r->http, "impersonate-uid");
 	const char *list = fl_http_header_all(r->http, "impersonate-group");
 	if (fl_str_empty(user)) {
-		if (!list && !uid)
+		if (!list && !uid && !fl_http_has_header_of(r->http, "impersonate-extra-"))
 			return true;
-		fl_respond_error(r, 400, "BadRequest",
-				 "groups or a uid are impersonated without a user: Impersonate-User is missing");
+		fl_respond_error(
+		    r, 400, "BadRequest",
+		    "groups, a uid or extras are impersonated without a user: Impersonate-User is missing");
 		return false;
 	}
 	if (!may_impersonate(r, user))

@@ -66,6 +66,7 @@ const char *fl_http_query(const struct fl_http_req *r); // as sent, without '?';
 const char *fl_http_header(const struct fl_http_req *r, const char *lower_case_name); // first value, or NULL
 // All values of a repeated header, joined with ", "; NULL when absent. Lives as long as the request.
 const char *fl_http_header_all(struct fl_http_req *r, const char *lower_case_name);
+bool fl_http_has_header_of(const struct fl_http_req *r, const char *lower_case_prefix); // whose name goes on after it
 const char *fl_http_body(const struct fl_http_req *r, size_t *ret_len); // NUL-terminated beyond its length
 const struct fl_tls_identity *fl_http_identity(const struct fl_http_req *r);
 void fl_http_peer(const struct fl_http_req *r, struct fl_ip *ret_ip, uint16_t *ret_port);

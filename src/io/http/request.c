@@ -454,6 +454,17 @@ const char *fl_http_header(const struct fl_http_req *r, const char *name)
 	return f ? r->text.data + f->value : NULL;
 }
 
+bool fl_http_has_header_of(const struct fl_http_req *r, const char *prefix)
+{
+	size_t len = strlen(prefix);
+	for (size_t i = 0; i < r->fields.n; i++) {
+		const struct fl_field *f = &r->fields.v[i];
+		if (f->name_len > len && memcmp(r->text.data + f->name, prefix, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 const char *fl_http_header_all(struct fl_http_req *r, const char *name)
 {
 	size_t len = strlen(name);

@@ -102,9 +102,13 @@ static void test_impersonation(void **state)
 	    contains(a, "users \\\"bob\\\" is forbidden: User \\\"system:anonymous\\\" cannot impersonate resource "
 			"\\\"users\\\" in API group \\\"\\\" at the cluster scope"));
 
-	f->headers[0] = "Impersonate-Group: one";
-	a = expect(f, 400, ask(f, "GET", SERVICES));
-	assert_true(contains(a, "Impersonate-User is missing"));
+	static const char *const without_user[] = {"Impersonate-Group: one", "Impersonate-Uid: 17",
+						   "Impersonate-Extra-Scopes: view"};
+	for (size_t i = 0; i < FL_COUNT(without_user); i++) { // never as the caller, who asked for less
+		f->headers[0] = without_user[i];
+		a = expect(f, 400, ask(f, "GET", SERVICES));
+		assert_true(contains(a, "Impersonate-User is missing"));
+	}
 }
 
 int main(void)
