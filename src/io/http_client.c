@@ -19,7 +19,8 @@
 #include "io/http/client.h"
 
 #define CONNECT_TIMEOUT_MS 10000
-#define SWEEP_MIN_MS       5                  // between two looks at all calls
+#define SWEEP_MIN_MS       5 // between two looks at all calls
+#define SILENT_MS          15000
 #define RESERVE_MAX        (16 * 1024 * 1024) // for a body of announced length; more as it comes
 #define MAX_TRIES          3
 
@@ -338,8 +339,22 @@ static uint64_t due(const struct fl_http_call *call, uint64_t now)
 	return at;
 }
 
+// A server that TCP reaches and that does not speak: further calls try another connection, which may lead to another
+// server.
+static void suspect(const struct fl_http_call *call, uint64_t now)
+{
+	struct fl_link *l = call->link;
+	if (!l || l->state != FL_LINK_OPEN || now < call->moved_ms + SILENT_MS || now < l->heard_ms + SILENT_MS)
+		return;
+	l->draining = true;
+	if (TAILQ_FIRST(&l->origin->waiting))
+		fl_origin_mark(l->origin);
+}
+
 static void time_out(struct fl_http_call *call, uint64_t now)
 {
+	if (call->state == FL_CALL_RUNNING)
+		suspect(call, now);
 	if (is_connecting(call))
 		fl_call_fail(call, -ETIMEDOUT, "no connection to %s within %u ms", call->origin->authority,
 			     now >= call->connect_by_ms ? call->connect_ms : call->timeout_ms);
@@ -504,6 +519,7 @@ int fl_http_client_call(struct fl_http_client *c, const struct fl_http_call_opts
 		fl_buf_putc(b, '\0');
 	}
 	struct fl_http_call *call = new_call(c, opts);
+	uv_update_time(c->loop); // what the caller did before is not taken from the call's time
 	uint64_t now = uv_now(c->loop);
 	call->origin = origin;
 	origin->n_calls++;
@@ -546,11 +562,6 @@ void fl_http_call_cancel(struct fl_http_call **callp)
 
 // --- the client ---
 
-static char *copy(const char *s)
-{
-	return s ? fl_strdup(s) : NULL;
-}
-
 int fl_http_client_new(uv_loop_t *loop, const struct fl_http_client_opts *opts, struct fl_http_client **ret,
 		       struct fl_err *err)
 {
@@ -568,7 +579,7 @@ int fl_http_client_new(uv_loop_t *loop, const struct fl_http_client_opts *opts, 
 	struct fl_http_client *c = FL_NEW(struct fl_http_client);
 	c->loop = loop;
 	c->tls = tls;
-	c->tls_server_name = copy(opts->tls_server_name);
+	c->tls_server_name = fl_str_empty(opts->tls_server_name) ? NULL : fl_strdup(opts->tls_server_name);
 	if (c->tls_server_name && !fl_ip_parse(c->tls_server_name, &c->tls_server_ip))
 		c->tls_server_ip = (struct fl_ip){0};
 	c->user_agent = fl_strdup(opts->user_agent ? opts->user_agent : "fairlead");

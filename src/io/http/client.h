@@ -129,6 +129,8 @@ struct fl_link {
 	unsigned n_addresses, at_address;
 	unsigned connect_ms;    // for all addresses
 	uint64_t attempt_by_ms; // for the present one when it is not the last, else 0
+	uint64_t made_by_ms;    // not open then: given up; 0 = it is open, or the time is its only call's
+	uint64_t heard_ms;      // last read
 	uint64_t idle_ms;       // since when, 0 = busy
 	int rc;                 // of the last attempt
 	char why[256];

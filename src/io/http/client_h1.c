@@ -199,7 +199,7 @@ static int h1_start(struct fl_link *l, struct fl_http_call *call)
 	h->over = h->keep_alive = false;
 	h->head.len = 0;
 	put_head(&h->head, call);
-	fl_link_read(l, true);
+	fl_link_read(l, !call->paused);
 	return 0;
 }
 

@@ -62,8 +62,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	struct fl_link *l = arg;
-	if (frame->hd.type == NGHTTP2_GOAWAY) {
+	if (frame->hd.type == NGHTTP2_GOAWAY)
 		l->draining = true;
+	if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_SETTINGS) {
+		if (TAILQ_FIRST(&l->origin->waiting)) // no room will come here, or more has come
+			fl_origin_mark(l->origin);
 		return 0;
 	}
 	struct fl_http_call *call = call_of(l, frame->hd.stream_id);
@@ -95,7 +98,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	if (!call)
 		return 0;
 	call->stream_id = 0;
-	if (code == NGHTTP2_REFUSED_STREAM || !call->sent)
+	if ((code == NGHTTP2_REFUSED_STREAM || !call->sent) && !call->answered)
 		fl_call_again(call);
 	else if (call->reset)
 		fl_call_fail(call, -ECONNRESET, "the server cut the response short (%s)", nghttp2_http2_strerror(code));

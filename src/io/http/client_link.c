@@ -204,6 +204,8 @@ static void destroy(struct fl_link *l)
 	fl_pipe_stop_tls(&l->pipe);
 	drop_socket(l);
 	TAILQ_REMOVE(&o->links, l, of_origin);
+	if (TAILQ_FIRST(&o->waiting)) // for room on it, perhaps
+		fl_origin_mark(o);
 	free(l->addresses);
 	free(l);
 }
@@ -305,6 +307,7 @@ static void read_tls(struct fl_link *l)
 		if (SSL_read_ex(l->pipe.ssl, l->client->plain, FL_CORK_BYTES + 1024, &n) == 1) {
 			send_batch(l, true); // key updates: callbacks may make other links use the batch
 			give_codec(l, l->client->plain, n);
+			ERR_clear_error(); // what callbacks left
 			continue;
 		}
 		int e = SSL_get_error(l->pipe.ssl, 0);
@@ -329,6 +332,7 @@ static void begin(struct fl_link *l)
 	l->running = true;
 	l->client->depth++;
 	l->client->out.batch.len = l->client->out.corked = 0;
+	ERR_clear_error(); // of others: SSL_get_error would take it for this connection's
 }
 
 static void end(struct fl_link *l)
@@ -344,6 +348,7 @@ static void end(struct fl_link *l)
 void fl_link_feed(struct fl_link *l, const char *p, size_t n)
 {
 	begin(l);
+	l->heard_ms = uv_now(l->client->loop);
 	if (l->pipe.ssl) {
 		l->pipe.in = p;
 		l->pipe.in_len = n;
@@ -596,6 +601,8 @@ void fl_link_make(struct fl_origin *o, struct fl_http_call *only, unsigned timeo
 	} else {
 		l->in_making = true;
 		o->n_making++;
+		l->made_by_ms = uv_now(o->client->loop) + timeout_ms;
+		fl_client_arm(o->client, l->made_by_ms);
 	}
 	if (!o->ip.family) {
 		int rc = look_up(l);

@@ -197,6 +197,20 @@ void fl_origin_mark(struct fl_origin *o)
 		fl_client_wake(o->client);
 }
 
+// Calls that waited for room on a link that is gone now have their time to connect before them.
+static void restart_clocks(struct fl_origin *o)
+{
+	uint64_t now = uv_now(o->client->loop);
+	struct fl_http_call *call;
+	TAILQ_FOREACH(call, &o->waiting, queue)
+	{
+		if (call->connect_by_ms > now)
+			continue;
+		call->connect_by_ms = now + call->connect_ms;
+		fl_client_arm(o->client, call->connect_by_ms);
+	}
+}
+
 void fl_origin_advance(struct fl_origin *o)
 {
 	if (o->is_marked)
@@ -204,12 +218,15 @@ void fl_origin_advance(struct fl_origin *o)
 	o->is_marked = false;
 	for (struct fl_link *l; TAILQ_FIRST(&o->waiting) && (l = link_with_room(o));)
 		run(l, TAILQ_FIRST(&o->waiting));
+	if (!o->n_making && wanted(o))
+		restart_clocks(o);
 	while (o->n_making < wanted(o))
 		fl_link_make(o, NULL, TAILQ_FIRST(&o->waiting)->connect_ms);
 }
 
 static void stop_making(struct fl_link *l)
 {
+	l->made_by_ms = 0;
 	if (!l->in_making)
 		return;
 	l->in_making = false;
@@ -222,8 +239,8 @@ void fl_origin_link_open(struct fl_link *l)
 	stop_making(l);
 	l->state = FL_LINK_OPEN;
 	l->idle_ms = uv_now(l->client->loop);
-	if (l->codec == &fl_link_h1 && o->tls)
-		o->only_h1 = true;
+	if (o->tls)
+		o->only_h1 = l->codec == &fl_link_h1;
 	if (l->only) {
 		struct fl_http_call *call = l->only;
 		l->only = NULL;
@@ -327,13 +344,16 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 // When to look at the link again, 0 = never; UINT64_MAX: now it has changed.
 static uint64_t sweep_link(struct fl_link *l, uint64_t now)
 {
-	uint64_t at = l->state == FL_LINK_MAKING ? l->attempt_by_ms : l->idle_ms ? l->idle_ms + FL_LINK_IDLE_MS : 0;
+	bool open = l->state == FL_LINK_OPEN;
+	uint64_t at = !open ? earliest(l->attempt_by_ms, l->made_by_ms) : l->idle_ms ? l->idle_ms + FL_LINK_IDLE_MS : 0;
 	if (!at || at > now)
 		return at;
-	if (l->state == FL_LINK_MAKING)
-		fl_link_next_address(l);
-	else
+	// Calls that came later than the one it was made for still have time: for another link, which may find a way
+	// that this one, say with an address that was translated once for all, does not.
+	if (open || (l->made_by_ms && l->made_by_ms <= now))
 		fl_link_close(l);
+	else
+		fl_link_next_address(l);
 	return UINT64_MAX;
 }
 

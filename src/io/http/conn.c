@@ -299,12 +299,14 @@ static void run_tls(struct fl_conn *c)
 {
 	struct fl_http_server *s = c->server;
 	s->out.batch.len = s->out.corked = 0;
+	ERR_clear_error(); // of others: SSL_get_error would take it for this connection's
 	if (c->state == FL_CONN_HANDSHAKE && !handshake(c))
 		return;
 	while (c->state == FL_CONN_OPEN) {
 		size_t n = 0;
 		if (SSL_read_ex(c->pipe.ssl, s->plain, sizeof(s->plain), &n) == 1) {
 			feed_codec(c, s->plain, n);
+			ERR_clear_error(); // what handlers left
 			continue;
 		}
 		int e = SSL_get_error(c->pipe.ssl, 0);

@@ -3,6 +3,7 @@
 #include "http_fixture.h"
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/err.h>
 
 #include "io/http/client.h"
 #include "io/http/conn.h"
@@ -264,7 +265,134 @@ static void nonsense_ends_a_stream_or_the_connection(void **state)
 	wire_close(&w);
 }
 
+// Calls that wait for room on a connection go on when it comes, there or elsewhere.
+static void calls_in_line_go_on(void **state)
+{
+	struct wire w;
+	struct answer a = {0}, b = {0}, c = {0};
+	wire_open(&w, 1);
+	ask(&w, "GET", "", false, &a);
+	ask(&w, "GET", "", false, &b);
+	ask(&w, "GET", "", false, &c);
+	turn(&w);
+	assert_int_equal(sent(&w, NGHTTP2_HEADERS, NULL), 1);
+	w.out.len = 0;
+	const uint8_t two[6] = {0, 3, 0, 0, 0, 2}, goaway[8] = {0, 0, 0, 3, 0, 0, 0, 0};
+	feed(&w, NGHTTP2_SETTINGS, 0, 0, two, sizeof(two));
+	assert_int_equal(sent(&w, NGHTTP2_HEADERS, NULL), 1);
+
+	c.call->connect_by_ms = uv_now(&w.f.loop); // it waited for longer than connecting may take
+	feed(&w, NGHTTP2_GOAWAY, 0, 0, goaway, sizeof(goaway));
+	fl_client_arm(w.c, uv_now(&w.f.loop));
+	WAIT(&w.f, c.done); // by the server of the fixture, which speaks no h2c
+	assert_true(c.rc == -EPROTO || c.rc == -ECONNRESET);
+	assert_false(a.done);
+	assert_false(b.done);
+	feed_head(&w, 1, true);
+	feed_head(&w, 3, true);
+	assert_true(a.done && b.done);
+	answer_reset(&a);
+	answer_reset(&b);
+	answer_reset(&c);
+	wire_close(&w);
+}
+
+static void an_answer_that_began_is_not_asked_again(void **state)
+{
+	struct wire w;
+	struct answer a = {0};
+	wire_open(&w, 100);
+	ask(&w, "GET", "", true, &a);
+	turn(&w);
+	feed_head(&w, 1, false);
+	feed_data(&w, 1, "one", false);
+	w.out.len = 0;
+	const uint8_t refused[4] = {0, 0, 0, NGHTTP2_REFUSED_STREAM};
+	feed(&w, NGHTTP2_RST_STREAM, 0, 1, refused, 4);
+	assert_int_equal(sent(&w, NGHTTP2_HEADERS, NULL), 0);
+	assert_true(a.done);
+	assert_int_equal(a.rc, -ECONNRESET);
+	assert_string_equal(a.body.data, "one");
+	answer_reset(&a);
+	wire_close(&w);
+}
+
+// A call that times out on a connection without a sign of life leaves it to those that are on it.
+static void a_silent_connection_gets_no_more_calls(void **state)
+{
+	struct wire w;
+	struct answer a = {0}, b = {0}, c = {0};
+	wire_open(&w, 100);
+	ask(&w, "GET", "", true, &a);
+	ask(&w, "GET", "", true, &b);
+	turn(&w);
+	uint64_t now = uv_now(&w.f.loop);
+	b.call->deadline_ms = now;
+	fl_client_arm(w.c, now);
+	WAIT(&w.f, b.done);
+	assert_int_equal(b.rc, -ETIMEDOUT);
+	assert_false(w.l->draining); // the server spoke not long ago
+
+	ask(&w, "GET", "", true, &b);
+	turn(&w);
+	now = uv_now(&w.f.loop);
+	assert_ptr_equal(b.call->link, w.l);
+	w.l->heard_ms = b.call->moved_ms = now - 15000;
+	b.call->deadline_ms = now;
+	fl_client_arm(w.c, now);
+	WAIT(&w.f, b.done);
+	assert_int_equal(b.rc, -ETIMEDOUT);
+	ask(&w, "GET", "", false, &c);
+	WAIT(&w.f, c.done);
+	assert_true(c.rc == -EPROTO || c.rc == -ECONNRESET); // from another server
+	assert_false(a.done);
+	fl_http_call_cancel(&a.call);
+	answer_reset(&a);
+	answer_reset(&b);
+	answer_reset(&c);
+	wire_close(&w);
+}
+
 // --- over TLS, against our server ---
+
+static void leave_error(void *arg, int status, const char *data, size_t len)
+{
+	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+	answer_data(arg, status, data, len);
+}
+
+// What other code leaves in OpenSSL's queue of errors is no error of a connection.
+static void errors_of_others_do_no_harm(void **state)
+{
+	struct fixture f;
+	struct answer a = {0};
+	struct fl_err err = {0};
+	char url[96];
+	setup_with(&f, true, NULL);
+	struct fl_http_client *c = new_client(&f, NULL);
+	call(&f, c, "GET", "/hello", NULL, 0, &a);
+	assert_int_equal(a.rc, 0);
+	answer_reset(&a);
+	snprintf(url, sizeof(url), "%s/stream", f.url);
+	struct fl_http_call_opts o = {
+	    .method = "GET", .url = url, .on_data = leave_error, .on_done = answer_done, .arg = &a};
+	assert_int_equal(fl_http_client_call(c, &o, &a.call, &err), 0);
+	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH); // the server reads first
+	WAIT(&f, f.n_kept == 1);
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned had = a.n_data;
+		send_part(f.kept[0], "part");
+		WAIT(&f, a.n_data > had || a.done);
+		assert_false(a.done);
+	}
+	fl_http_end(f.kept[0]);
+	WAIT(&f, a.done);
+	assert_int_equal(a.rc, 0);
+	ERR_clear_error();
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	teardown(&f);
+}
 
 static void count_records(int write, int version, int type, const void *buf, size_t n, SSL *ssl, void *arg)
 {
@@ -355,6 +483,10 @@ int main(void)
 	    cmocka_unit_test(refused_streams_are_asked_again),
 	    cmocka_unit_test(interim_answers_and_trailers),
 	    cmocka_unit_test(nonsense_ends_a_stream_or_the_connection),
+	    cmocka_unit_test(calls_in_line_go_on),
+	    cmocka_unit_test(an_answer_that_began_is_not_asked_again),
+	    cmocka_unit_test(a_silent_connection_gets_no_more_calls),
+	    cmocka_unit_test(errors_of_others_do_no_harm),
 	    cmocka_unit_test(calls_of_a_turn_leave_together),
 	    cmocka_unit_test(a_paused_stream_holds_up_no_other),
 	};

@@ -3,6 +3,7 @@
 // refused, what is started again, and in how many pieces requests arrive.
 #include "http_fixture.h"
 
+#include "io/http/client.h"
 #include "io/http/conn.h"
 
 struct peer_conn {
@@ -352,6 +353,52 @@ static void nobody_answers(void **state)
 	peer_teardown(&p);
 }
 
+// A connection that does not come about holds up only the call it was made for: later ones try another.
+static void a_stuck_connection_is_given_up(void **state)
+{
+	struct peer p;
+	struct answer a = {0}, b = {0};
+	struct fl_err err = {0};
+	peer_setup(&p, "127.0.0.1");
+	struct fl_http_client *c = new_client(&p.f, NULL);
+	snprintf(p.f.url, sizeof(p.f.url), "https://127.0.0.1:%u", p.f.port);
+	struct fl_http_call_opts o = {
+	    .method = "GET", .url = p.f.url, .connect_timeout_ms = 50, .on_done = answer_done, .arg = &a};
+	assert_int_equal(fl_http_client_call(c, &o, &a.call, &err), 0);
+	start_call(&p.f, c, "GET", "/", NULL, 0, false, &b);
+	WAIT(&p.f, a.done);
+	assert_int_equal(a.rc, -ETIMEDOUT);
+	WAIT(&p.f, b.done || (p.n_conns == 2 && p.conns[1].in.len));
+	assert_false(b.done);
+	assert_true(p.conns[0].eof);
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	answer_reset(&b);
+	peer_teardown(&p);
+}
+
+static void a_call_paused_before_it_runs_reads_nothing(void **state)
+{
+	struct peer p;
+	struct answer a = {0};
+	peer_setup(&p, "127.0.0.1");
+	struct fl_http_client *c = new_client(&p.f, NULL);
+	start_call(&p.f, c, "GET", "/", NULL, 0, true, &a);
+	fl_http_call_pause(a.call, true);
+	WAIT(&p.f, p.n_conns && heard(&p.conns[0], "\r\n\r\n"));
+	say(&p.conns[0], "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	for (int i = 0; i < 20; i++)
+		uv_run(&p.f.loop, UV_RUN_NOWAIT);
+	assert_int_equal(a.call->held.len, 0);
+	fl_http_call_pause(a.call, false);
+	WAIT(&p.f, a.done);
+	assert_int_equal(a.rc, 0);
+	assert_string_equal(a.body.data, "ok");
+	answer_reset(&a);
+	fl_http_client_free(&c);
+	peer_teardown(&p);
+}
+
 // --- TLS ---
 
 static void expect_refused(struct fixture *f, const struct fl_http_client_opts *o, const char *url, int rc,
@@ -379,7 +426,8 @@ static void says_what_is_wrong_with_a_certificate(void **state)
 	expect_refused(&f, &o, f.url, -EKEYREJECTED, "the server's certificate is not for wrong.example");
 	o.tls_server_name = "127.0.0.2";
 	expect_refused(&f, &o, f.url, -EKEYREJECTED, "the server's certificate is not for 127.0.0.2");
-	o = (struct fl_http_client_opts){.ca_pem = pki.stranger_ca.cert_pem};
+	o.tls_server_name = ""; // as none
+	o.ca_pem = pki.stranger_ca.cert_pem;
 	expect_refused(&f, &o, f.url, -EKEYREJECTED, "signed by an authority that is not trusted here");
 	o = (struct fl_http_client_opts){.ca_pem = pki.ca.cert_pem};
 
@@ -469,6 +517,8 @@ int main(void)
 	    cmocka_unit_test(a_race_with_the_server_is_run_again),
 	    cmocka_unit_test(a_fresh_call_closes_its_connection),
 	    cmocka_unit_test(nobody_answers),
+	    cmocka_unit_test(a_stuck_connection_is_given_up),
+	    cmocka_unit_test(a_call_paused_before_it_runs_reads_nothing),
 	    cmocka_unit_test(says_what_is_wrong_with_a_certificate),
 	    cmocka_unit_test(a_tls_handshake_is_broken),
 	    cmocka_unit_test(tls_sessions_are_resumed),
