@@ -246,7 +246,6 @@ static void add_headers(struct fl_arena *arena, const struct fl_action_spec *s, 
 	const char *defaults[] = {fl_arena_printf(arena, "User-Agent: %s", user_agent), "Accept: */*"};
 	size_t n = 0;
 
-	headers[n++] = "Connection: close"; // each look a connection of its own, as a new client has it
 	for (size_t i = 0; i < FL_COUNT(defaults); i++) {
 		size_t name = strcspn(defaults[i], ":");
 		bool own = false;
@@ -276,6 +275,7 @@ static int http_begin(struct fl_action *a, const struct fl_action_spec *s, const
 	struct fl_http_call_opts o = {
 	    .method = "GET",
 	    .headers = headers,
+	    .fresh = true, // each look also asks whether new connections are taken
 	    .timeout_ms = a->timeout_s * 1000,
 	    .connect_timeout_ms = a->timeout_s * 1000,
 	    .on_data = discard,

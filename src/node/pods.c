@@ -325,7 +325,7 @@ static bool has_sys_resource(void)
 int fl_pods_new(const struct fl_pods_opts *o, struct fl_pods **ret, struct fl_err *err)
 {
 	AUTO(fl_pods_free) struct fl_pods *pods = FL_NEW(struct fl_pods);
-	struct fl_http_client_opts http = {.insecure_skip_verify = true};
+	struct fl_http_client_opts http = {.insecure_skip_verify = true, .http1 = true}; // as kubelet's probes
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int rc;
 
