@@ -56,10 +56,13 @@ static int end(void **state)
 // The address that the other host sees when the pod sends it a datagram; "" when nothing comes back.
 static char *seen(const char *family, const char *address)
 {
-	AUTO_FREE char *said = run_shell("%s socat -T 5 UDP%s-RECVFROM:9000,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' & "
-					 "until %s ss -Hlun 'sport = 9000' | grep -q .; do sleep 0.01; done; "
-					 "echo hello | %s socat -T 2 -t 2 - UDP%s:%s:9000; kill $! 2>/dev/null; wait",
-					 other, family, other, pod, family, address);
+	static int port = 9000; // a receiver's child outlives it for a moment, and would take the next one's datagram
+
+	port++;
+	AUTO_FREE char *said = run_shell("%s socat -T 5 UDP%s-RECVFROM:%d SYSTEM:'echo $SOCAT_PEERADDR' & "
+					 "until %s ss -Hlun 'sport = %d' | grep -q .; do sleep 0.01; done; "
+					 "echo hello | %s socat -T 2 -t 2 - UDP%s:%s:%d; kill $! 2>/dev/null; wait",
+					 other, family, port, other, port, pod, family, address, port);
 
 	return TAKE_PTR(said);
 }
