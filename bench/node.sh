@@ -31,7 +31,7 @@ for i in $(seq "$runs"); do
 	echo "ready_existing $i $(ready_ms) ms"
 	if [[ $i == "$runs" ]]; then break; fi
 	node_stop one
-	node_reset one
+	node_reset one >>"$WORLD_DIR/end.log" 2>&1
 done
 
 sleep 5 # idle: what starting up needed has been given back

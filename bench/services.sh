@@ -17,5 +17,5 @@ for i in $(seq "${RUNS:-3}"); do
 	node_up one
 	on one build/bench/node_bench "$WORLD_DIR/one/admin.kubeconfig" "${steps[@]}" | sed -E "s/^([a-z][a-z0-9_]*) 1 /\1 $i /"
 	node_stop one
-	node_reset one
+	node_reset one >>"$WORLD_DIR/end.log" 2>&1
 done
