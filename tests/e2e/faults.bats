@@ -158,6 +158,7 @@ decided() { grep -qE '^fairlead: ready|is in use by' "$WORLD_DIR/a.log" || gone 
 		"$FAIRLEAD" down --data-dir="$WORLD_DIR/one" 3>&- 4>&- &
 		down=$!
 		sleep "0.0$((RANDOM % 90 + 10))"
+		: >"$WORLD_DIR/a.log" # what the last round wrote must not decide this one
 		setsid "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one >"$WORLD_DIR/a.log" 2>&1 </dev/null 3>&- 4>&- &
 		up=$!
 		wait_for 20 decided "$up"
