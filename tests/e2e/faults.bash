@@ -150,12 +150,16 @@ role_is_back() {
 	esac
 }
 
-# kill_all NODE: supervisor and roles at once, not the shims, which are the containers'.
+# kill_all NODE: supervisor and roles at once, not the shims, which are the containers'. A busy machine lets a killed process live for a moment more, in
+# which the next `up` is rightly refused: so the supervisor's end is awaited, not that of its roles.
 kill_all() {
-	local p comm
+	local p comm supervisor=
 	echo all >>"$WORLD_DIR/kills"
 	for p in $(processes_of "$1"); do
-		{ read -r comm <"/proc/$p/comm"; } 2>/dev/null && [[ $comm != fairlead-shim ]] && kill -KILL "$p"
+		comm=$(cat "/proc/$p/comm" 2>/dev/null)
+		[[ -n $comm && $comm != fairlead-shim ]] || continue
+		[[ $comm != fairlead-up ]] || supervisor=$p
+		kill -KILL "$p" || true
 	done
-	return 0
+	[[ -z $supervisor ]] || wait_for 20 gone "$supervisor"
 }
