@@ -17,25 +17,9 @@
 // zone or more, and be set back later.
 #define CLOCK_SKEW_S (48 * 3600)
 
-static void free_cert(X509 **c)
-{
-	X509_free(*c);
-}
-
-static void free_key(EVP_PKEY **k)
-{
-	EVP_PKEY_free(*k);
-}
-
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
-
 static int fail(struct fl_err *err, const char *what)
 {
-	char reason[256];
-	return fl_err_set(err, -EINVAL, "certificate: %s: %s", what, fl_openssl_reason(reason, sizeof(reason)));
+	return fl_openssl_fail(err, "certificate", what);
 }
 
 void fl_pki_cert_deinit(struct fl_pki_cert *c)
@@ -56,8 +40,8 @@ static char *bio_text(BIO *b)
 
 static int to_pem(X509 *cert, EVP_PKEY *key, struct fl_pki_cert *ret, struct fl_err *err)
 {
-	AUTO(free_bio) BIO *c = BIO_new(BIO_s_mem());
-	AUTO(free_bio) BIO *k = BIO_new(BIO_s_mem());
+	AUTO(fl_bio_free) BIO *c = BIO_new(BIO_s_mem());
+	AUTO(fl_bio_free) BIO *k = BIO_new(BIO_s_mem());
 	if (!c || !k || PEM_write_bio_X509(c, cert) != 1 ||
 	    PEM_write_bio_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL) != 1)
 		return fail(err, "writing PEM");
@@ -67,13 +51,13 @@ static int to_pem(X509 *cert, EVP_PKEY *key, struct fl_pki_cert *ret, struct fl_
 
 static X509 *read_cert(const char *pem)
 {
-	AUTO(free_bio) BIO *b = BIO_new_mem_buf(pem, -1);
+	AUTO(fl_bio_free) BIO *b = BIO_new_mem_buf(pem, -1);
 	return b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
 }
 
 static EVP_PKEY *read_key(const char *pem)
 {
-	AUTO(free_bio) BIO *b = BIO_new_mem_buf(pem, -1);
+	AUTO(fl_bio_free) BIO *b = BIO_new_mem_buf(pem, -1);
 	return b ? PEM_read_bio_PrivateKey(b, NULL, NULL, NULL) : NULL;
 }
 
@@ -109,8 +93,8 @@ static bool fill_common(X509 *cert, EVP_PKEY *key, unsigned days)
 
 int fl_pki_make_ca(const char *common_name, unsigned days, struct fl_pki_cert *ret, struct fl_err *err)
 {
-	AUTO(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
-	AUTO(free_cert) X509 *cert = X509_new();
+	AUTO(fl_pkey_free) EVP_PKEY *key = EVP_EC_gen("P-256");
+	AUTO(fl_x509_free) X509 *cert = X509_new();
 	if (!key || !cert || days > INT_MAX || !fill_common(cert, key, days) ||
 	    !add_name(X509_get_subject_name(cert), NID_commonName, common_name) ||
 	    X509_set_issuer_name(cert, X509_get_subject_name(cert)) != 1 ||
@@ -174,16 +158,16 @@ static bool fill_leaf(X509 *cert, X509 *ca, const struct fl_pki_request *req)
 int fl_pki_sign(const struct fl_pki_cert *ca, const struct fl_pki_request *req, struct fl_pki_cert *ret,
 		struct fl_err *err)
 {
-	AUTO(free_cert) X509 *ca_cert = read_cert(ca->cert_pem);
+	AUTO(fl_x509_free) X509 *ca_cert = read_cert(ca->cert_pem);
 	if (!ca_cert)
 		return fail(err, "reading the CA's certificate");
-	AUTO(free_key) EVP_PKEY *ca_key = read_key(ca->key_pem);
+	AUTO(fl_pkey_free) EVP_PKEY *ca_key = read_key(ca->key_pem);
 	if (!ca_key)
 		return fail(err, "reading the CA's key");
 	if (X509_check_private_key(ca_cert, ca_key) != 1)
 		return fail(err, "the CA's key does not belong to its certificate");
-	AUTO(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
-	AUTO(free_cert) X509 *cert = X509_new();
+	AUTO(fl_pkey_free) EVP_PKEY *key = EVP_EC_gen("P-256");
+	AUTO(fl_x509_free) X509 *cert = X509_new();
 	if (!key || !cert || req->days > INT_MAX || !fill_common(cert, key, req->days) ||
 	    !fill_leaf(cert, ca_cert, req) || !X509_sign(cert, ca_key, EVP_sha256())) {
 		char what[160];
@@ -236,7 +220,7 @@ static bool covers(X509 *cert, const struct fl_pki_request *req)
 int fl_pki_check(const char *cert_pem, const struct fl_pki_request *req, int *ret_days_left, bool *ret_covers,
 		 struct fl_err *err)
 {
-	AUTO(free_cert) X509 *cert = read_cert(cert_pem);
+	AUTO(fl_x509_free) X509 *cert = read_cert(cert_pem);
 	if (!cert)
 		return fail(err, "reading it");
 	int days, seconds;

@@ -19,46 +19,6 @@
 // Protocols in our order of preference, as ALPN writes them (RFC 7301, 3.1).
 static const unsigned char alpn_list[] = "\x02h2\x08http/1.1";
 
-const char *fl_openssl_reason(char *buf, size_t size)
-{
-	unsigned long e = ERR_peek_last_error();
-	const char *reason = e ? ERR_reason_error_string(e) : NULL;
-	if (reason)
-		snprintf(buf, size, "%s", reason);
-	else if (e)
-		ERR_error_string_n(e, buf, size);
-	else
-		snprintf(buf, size, "unknown reason");
-	ERR_clear_error();
-	return buf;
-}
-
-static int fail(struct fl_err *err, const char *what)
-{
-	char reason[256];
-	return fl_err_set(err, -EINVAL, "TLS: %s: %s", what, fl_openssl_reason(reason, sizeof(reason)));
-}
-
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
-
-static void free_cert(X509 **c)
-{
-	X509_free(*c);
-}
-
-static void free_key(EVP_PKEY **k)
-{
-	EVP_PKEY_free(*k);
-}
-
-static void free_ctx(SSL_CTX **c)
-{
-	SSL_CTX_free(*c);
-}
-
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
 		       unsigned in_len, void *arg)
 {
@@ -70,77 +30,30 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 	return SSL_TLSEXT_ERR_OK;
 }
 
-// The first certificate is the server's, the rest its chain.
-static int use_certificate(SSL_CTX *ctx, const char *cert_pem, const char *key_pem, struct fl_err *err)
-{
-	AUTO(free_bio) BIO *in = BIO_new_mem_buf(cert_pem, -1);
-	AUTO(free_cert) X509 *leaf = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-	if (!leaf || SSL_CTX_use_certificate(ctx, leaf) != 1)
-		return fail(err, "server certificate");
-	for (;;) {
-		AUTO(free_cert) X509 *next = PEM_read_bio_X509(in, NULL, NULL, NULL);
-		if (!next)
-			break;
-		if (SSL_CTX_add1_chain_cert(ctx, next) != 1)
-			return fail(err, "server certificate chain");
-	}
-	ERR_clear_error();
-
-	AUTO(free_bio) BIO *key_in = BIO_new_mem_buf(key_pem, -1);
-	AUTO(free_key) EVP_PKEY *key = key_in ? PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL) : NULL;
-	if (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1)
-		return fail(err, "private key");
-	if (SSL_CTX_check_private_key(ctx) != 1)
-		return fail(err, "the private key does not belong to the certificate");
-	return 0;
-}
-
-static int ask_for_clients(SSL_CTX *ctx, const char *ca_pem, bool require, struct fl_err *err)
-{
-	AUTO(free_bio) BIO *in = BIO_new_mem_buf(ca_pem, -1);
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-	unsigned n = 0;
-	for (;; n++) {
-		AUTO(free_cert) X509 *ca = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-		if (!ca)
-			break;
-		if (X509_STORE_add_cert(store, ca) != 1 || SSL_CTX_add_client_CA(ctx, ca) != 1)
-			return fail(err, "client CA");
-	}
-	if (!n)
-		return fail(err, "client CA");
-	ERR_clear_error();
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
-	return 0;
-}
+static const char whose[] = "TLS of the server";
 
 int fl_tls_server_ctx(const char *cert_pem, const char *key_pem, const char *client_ca_pem, bool require_client_cert,
 		      SSL_CTX **ret, struct fl_err *err)
 {
-	AUTO(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	AUTO(fl_ssl_ctx_free) SSL_CTX *ctx = fl_openssl_ctx(TLS_server_method());
 	if (!ctx)
-		return fail(err, "context");
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+		return fl_openssl_fail(err, whose, "context");
 	// Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else.
 	if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
 	    SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
-		return fail(err, "cipher list");
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	// An idle connection gives its record buffers (some 35 KiB) back.
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+		return fl_openssl_fail(err, whose, "cipher list");
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
 
-	int rc = use_certificate(ctx, cert_pem, key_pem, err);
+	int rc = fl_openssl_use_certificate(ctx, cert_pem, key_pem, whose, err);
+	if (rc == 0 && client_ca_pem)
+		rc = fl_openssl_trust(ctx, client_ca_pem, true, "TLS of clients", err);
 	if (rc < 0)
 		return rc;
-	if (client_ca_pem) {
-		rc = ask_for_clients(ctx, client_ca_pem, require_client_cert, err);
-		if (rc < 0)
-			return rc;
-	}
+	if (client_ca_pem)
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+				   NULL);
 	// Tickets of sessions with client certificates are refused without one.
 	static const unsigned char id[] = "fairlead";
 	SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);

@@ -15,72 +15,7 @@
 
 static const unsigned char alpn_both[] = "\x02h2\x08http/1.1", alpn_h1[] = "\x08http/1.1";
 
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
-
-static void free_cert(X509 **c)
-{
-	X509_free(*c);
-}
-
-static void free_key(EVP_PKEY **k)
-{
-	EVP_PKEY_free(*k);
-}
-
-static void free_ctx(SSL_CTX **c)
-{
-	SSL_CTX_free(*c);
-}
-
-static int fail(struct fl_err *err, const char *what)
-{
-	char reason[256];
-	return fl_err_set(err, -EINVAL, "HTTP client: %s: %s", what, fl_openssl_reason(reason, sizeof(reason)));
-}
-
-static int trust(SSL_CTX *ctx, const char *ca_pem, struct fl_err *err)
-{
-	AUTO(free_bio) BIO *in = BIO_new_mem_buf(ca_pem, -1);
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-	unsigned n = 0;
-	for (;; n++) {
-		AUTO(free_cert) X509 *ca = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-		if (!ca)
-			break;
-		if (X509_STORE_add_cert(store, ca) != 1)
-			return fail(err, "CA certificate");
-	}
-	if (!n)
-		return fail(err, "CA certificate");
-	ERR_clear_error();
-	return 0;
-}
-
-static int show(SSL_CTX *ctx, const char *cert_pem, const char *key_pem, struct fl_err *err)
-{
-	AUTO(free_bio) BIO *in = BIO_new_mem_buf(cert_pem, -1);
-	AUTO(free_cert) X509 *leaf = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-	if (!leaf || SSL_CTX_use_certificate(ctx, leaf) != 1)
-		return fail(err, "client certificate");
-	for (;;) {
-		AUTO(free_cert) X509 *next = PEM_read_bio_X509(in, NULL, NULL, NULL);
-		if (!next)
-			break;
-		if (SSL_CTX_add1_chain_cert(ctx, next) != 1)
-			return fail(err, "client certificate chain");
-	}
-	ERR_clear_error();
-	AUTO(free_bio) BIO *key_in = BIO_new_mem_buf(key_pem, -1);
-	AUTO(free_key) EVP_PKEY *key = key_in ? PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL) : NULL;
-	if (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1)
-		return fail(err, "client key");
-	if (SSL_CTX_check_private_key(ctx) != 1)
-		return fail(err, "the client key does not belong to the client certificate");
-	return 0;
-}
+static const char whose[] = "HTTP client";
 
 // Called when a ticket comes; keeps the reference it is given.
 static int on_session(SSL *ssl, SSL_SESSION *session)
@@ -93,13 +28,9 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 int fl_client_tls_new(const struct fl_http_client_opts *opts, SSL_CTX **ret, struct fl_err *err)
 {
-	AUTO(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	AUTO(fl_ssl_ctx_free) SSL_CTX *ctx = fl_openssl_ctx(TLS_client_method());
 	if (!ctx)
-		return fail(err, "TLS");
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+		return fl_openssl_fail(err, whose, "TLS");
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, on_session);
 	SSL_CTX_set_verify(ctx, opts->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
@@ -108,13 +39,13 @@ int fl_client_tls_new(const struct fl_http_client_opts *opts, SSL_CTX **ret, str
 	const unsigned char *alpn = opts->http1 ? alpn_h1 : alpn_both;
 	unsigned alpn_len = opts->http1 ? sizeof(alpn_h1) - 1 : sizeof(alpn_both) - 1;
 	if (SSL_CTX_set_alpn_protos(ctx, alpn, alpn_len) != 0)
-		return fail(err, "TLS");
-	int rc = opts->ca_pem ? trust(ctx, opts->ca_pem, err) : 0;
+		return fl_openssl_fail(err, whose, "TLS");
+	int rc = opts->ca_pem ? fl_openssl_trust(ctx, opts->ca_pem, false, whose, err) : 0;
 	if (rc < 0)
 		return rc;
 	if (!opts->ca_pem && !opts->insecure_skip_verify && SSL_CTX_set_default_verify_paths(ctx) != 1)
-		return fail(err, "the system's CA certificates");
-	rc = opts->cert_pem ? show(ctx, opts->cert_pem, opts->key_pem, err) : 0;
+		return fl_openssl_fail(err, whose, "the system's CA certificates");
+	rc = opts->cert_pem ? fl_openssl_use_certificate(ctx, opts->cert_pem, opts->key_pem, whose, err) : 0;
 	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(ctx);
