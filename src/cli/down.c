@@ -14,7 +14,8 @@
 #include "cli/verbs.h"
 #include "supervisor/supervisor.h"
 
-#define STOP_MS 20000 // `up` itself gives its roles twice 8 s
+#define STOP_MS   20000 // `up` itself gives its roles twice 8 s
+#define MAX_STOPS 3     // of those that begin between the end of one and our lock
 
 static int clean_up(const struct fl_options *o, struct fl_err *err)
 {
@@ -69,6 +70,22 @@ static int remove_empty(const char *dir, struct fl_err *err)
 	return 0;
 }
 
+// Ends who is at work in the folder and takes its lock. Only what `up` made is touched: a folder without its lock is
+// not ours, and *lock stays -1. While we hold it, nobody starts anew.
+static int take_over(const char *dir, const char *lock_path, int *lock, struct fl_err *err)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < MAX_STOPS; i++) {
+		rc = fl_supervisor_stop_other(dir, STOP_MS, err);
+		if (rc < 0 || access(lock_path, F_OK) < 0)
+			return rc;
+		rc = fl_supervisor_lock(dir, lock, err);
+		if (rc != -EBUSY)
+			break;
+	}
+	return rc;
+}
+
 static int down(int argc, char **argv, bool data_too)
 {
 	struct fl_options given = {0}, saved = {0};
@@ -78,11 +95,8 @@ static int down(int argc, char **argv, bool data_too)
 		return status;
 	AUTO_FREE char *lock_path = fl_asprintf("%s/lock", given.data_dir);
 	AUTO_CLOSE int lock = -1;
-	int rc = fl_supervisor_stop_other(given.data_dir, STOP_MS, &err);
-	// Only what `up` made is touched: a folder without its lock is not ours. While we hold it, nobody starts anew.
-	bool ours = rc == 0 && access(lock_path, F_OK) == 0;
-	if (ours)
-		rc = fl_supervisor_lock(given.data_dir, &lock, &err);
+	int rc = take_over(given.data_dir, lock_path, &lock, &err);
+	bool ours = lock >= 0;
 	if (rc == 0 && ours) {
 		rc = fl_cli_load_options(given.data_dir, &saved, &err);
 		if (rc == 0)

@@ -19,6 +19,7 @@
 #include "supervisor/supervisor.h"
 
 #define ORPHANS_MS 20000 // for the roles of a killed supervisor to end: one may be waiting for a busy disk
+#define HOLDER_MS  500   // for a holder that lives: it may be about to end, or be killed and not dead yet
 #define LOOK_MS    5
 
 static int open_lock(const char *data_dir, struct fl_err *err)
@@ -53,7 +54,7 @@ static bool is_current(const char *data_dir, int fd)
 
 int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err)
 {
-	uint64_t until = fl_mono_ms() + ORPHANS_MS;
+	uint64_t begun = fl_mono_ms();
 	for (;;) {
 		int rc = fl_file_mkdirs(data_dir, 0700, err);
 		if (rc < 0)
@@ -63,7 +64,7 @@ int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err)
 			return fd;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 			pid_t pid = holder_of(fd);
-			if (lives(pid) || fl_mono_ms() > until)
+			if (fl_mono_ms() - begun > (lives(pid) ? HOLDER_MS : ORPHANS_MS))
 				return fl_err_set(err, -EBUSY, "data directory %s is in use by `fairlead` (pid %d)",
 						  data_dir, (int)pid);
 			poll(NULL, 0, LOOK_MS); // roles on their way out, or one who has not written its pid yet

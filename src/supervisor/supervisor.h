@@ -45,8 +45,9 @@ struct fl_supervisor_opts {
 // server could not be started.
 FL_WUR int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err);
 
-// One user of a data directory: takes the lock and writes the pid into it. -EBUSY names who has it. Waits for the roles
-// of a supervisor that was killed. The descriptor is kept open for life.
+// One user of a data directory: takes the lock and writes the pid into it. -EBUSY names who has it, after half a second
+// in which its holder might end. Waits longer for the roles of a supervisor that was killed. The descriptor is kept
+// open for life.
 FL_WUR int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err);
 // Ends the process that holds the lock: SIGTERM, after wait_ms SIGKILL. 0 also when none does.
 FL_WUR int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_err *err);
