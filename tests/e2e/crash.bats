@@ -8,9 +8,7 @@ load faults.bash
 
 setup_file() {
 	world_begin crash
-	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
-	echo "# crash: FAULT_SEED=$FAULT_SEED" >&3
-	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
+	faults_begin crash
 	node_ns one 1
 	node_up one
 	webui_outside
@@ -25,7 +23,7 @@ teardown_file() {
 setup() {
 	world_resume
 	rounds=${ROUNDS:-5}
-	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
+	faults_resume
 }
 
 teardown() {

@@ -5,6 +5,17 @@
 
 LOAD_PIDS=()
 
+# faults_begin NAME: in setup_file, after world_begin. The seed is told, so that a round can be had again.
+faults_begin() {
+	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
+	echo "# $1: FAULT_SEED=$FAULT_SEED" >&3
+	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
+}
+
+faults_resume() { # in setup
+	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
+}
+
 webui_outside() { # three pods on node one, and the Services that the load speaks to
 	kc one apply -f "$ROOT/examples/webui.yaml" -f - <<-YAML
 		apiVersion: v1

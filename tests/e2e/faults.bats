@@ -9,9 +9,7 @@ load faults.bash
 setup_file() {
 	world_begin faults
 	host_facts >"$BATS_FILE_TMPDIR/host-before"
-	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
-	echo "# faults: FAULT_SEED=$FAULT_SEED" >&3
-	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
+	faults_begin faults
 	node_ns one 1
 	node_facts one >"$BATS_FILE_TMPDIR/node-before"
 }
@@ -26,7 +24,7 @@ setup() {
 	world_resume
 	[[ ! -e $WORLD_DIR/one ]] || "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one" # of a test that failed
 	rounds=${ROUNDS:-3} # each has several starts
-	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
+	faults_resume
 }
 
 teardown() { tell_why; }

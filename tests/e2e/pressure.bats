@@ -8,9 +8,7 @@ load faults.bash
 
 setup_file() {
 	world_begin pressure
-	export FAULT_SEED=${FAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
-	echo "# pressure: FAULT_SEED=$FAULT_SEED" >&3
-	: | tee "$WORLD_DIR/rounds" >"$WORLD_DIR/kills"
+	faults_begin pressure
 	node_ns one 1
 	node_up one
 	webui_outside
@@ -24,7 +22,7 @@ teardown_file() {
 setup() {
 	world_resume
 	rounds=${HALTS:-1}
-	RANDOM=$((FAULT_SEED + BATS_TEST_NUMBER))
+	faults_resume
 }
 
 teardown() {

@@ -15,18 +15,11 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "check.h"
 #include "node/crilog.h"
 #include "node/identity.h"
 #include "node/image/auth.h"
 #include "node/image/ref.h"
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 #define PARTS 3
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "../rounds.h"
+#include "own_network.h"
 #include "pods_harness.h"
 
 #define PODS 3
@@ -162,11 +163,9 @@ int main(void)
 	    cmocka_unit_test_teardown(killed_while_pods_start_and_stop, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include "own_network.h"
 #include "pods_harness.h"
 
 static char dir[64];
@@ -141,12 +142,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(client, start, stop),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	free(run_shell("ip link set lo up"));
 	snprintf(dir, sizeof(dir), "/tmp/fairlead-echo-test-%d", (int)getpid());
 	setenv("DIR", dir, 1);

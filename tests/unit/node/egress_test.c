@@ -2,6 +2,7 @@
 // Pods that talk to a host which has no route back to them: this process's network namespace is the node, with a pod on
 // one side and the other host on the other.
 #include "node/egress.h"
+#include "own_network.h"
 #include "pods_harness.h"
 
 static char *pod, *other; // "ip netns exec ..."
@@ -126,11 +127,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(comes_back_when_somebody_flushes, begin, end),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

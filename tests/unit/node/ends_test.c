@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pods that the node ends, and what is told of an end: deadline, storage, signal, message. Two pods that share what
 // pods can share.
+#include "own_network.h"
 #include "pods_harness.h"
 
 #include <signal.h>
@@ -273,11 +274,9 @@ int main(void)
 	    cmocka_unit_test_teardown(a_pod_on_the_host_s_network_has_its_own_ipc, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

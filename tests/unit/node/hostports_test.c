@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <signal.h>
 
+#include "own_network.h"
 #include "pods_harness.h"
 
 #define POD(uid, ip_more, port, more)                                                                                  \
@@ -136,11 +137,9 @@ int main(void)
 	    cmocka_unit_test_teardown(are_given_once, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How containers begin and end: hooks, order, grace, exit codes and reasons, restarts. The containers leave a trace of
 // what they did in a volume (images/echo/script.c).
+#include "own_network.h"
 #include "pods_harness.h"
 
 #define POD(uid, more_meta, containers, more_spec)                                                                     \
@@ -252,11 +253,9 @@ int main(void)
 	    cmocka_unit_test_teardown(probes_end_what_does_not_live, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pods that really run, from objects alone: network, names, status, restart, recovery, deletion, clean-up.
+#include "own_network.h"
 #include "pods_harness.h"
 
 #define POD(name, uid, more_meta, containers, more_spec)                                                               \
@@ -430,12 +431,9 @@ int main(void)
 	    cmocka_unit_test_teardown(leaves_nothing, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	// Before any thread is there: the threads of the pool are in the network that the node is in.
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What containers see in their volumes, and that it follows the objects.
 #include "node/atomicdir.h"
+#include "own_network.h"
 #include "pods_harness.h"
 
 #define POD(uid, meta, spec)                                                                                           \
@@ -227,11 +228,9 @@ int main(void)
 	    cmocka_unit_test_teardown(a_link_does_not_lead_out, harness_teardown),
 	};
 
-	if (geteuid() != 0) {
-		printf("SKIP: needs root\n");
-		return 77;
-	}
-	if (unshare(CLONE_NEWNET) < 0)
-		return 1;
+	int status = own_network();
+
+	if (status)
+		return status;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
