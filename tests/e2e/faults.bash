@@ -167,8 +167,8 @@ kill_all() {
 	local p comm supervisor=
 	echo all >>"$WORLD_DIR/kills"
 	for p in $(processes_of "$1"); do
-		comm=$(cat "/proc/$p/comm" 2>/dev/null)
-		[[ -n $comm && $comm != fairlead-shim ]] || continue
+		comm=$(cat "/proc/$p/comm" 2>/dev/null) || continue # it ended meanwhile
+		[[ $comm != fairlead-shim ]] || continue
 		[[ $comm != fairlead-up ]] || supervisor=$p
 		kill -KILL "$p" || true
 	done
