@@ -6,7 +6,8 @@
 //                                                                    --> keys --> judge (owners.h) --> writes
 //
 // An owner that no cache has is asked for at the server before anything is deleted, and so is the object itself: caches
-// of different resources may be behind each other.
+// of different resources may be behind each other. Of an owner that only the server's answer tells of, no cache may
+// tell the end: its dependents are looked at again until a cache has it. (k8s: virtual nodes)
 #include "controller/garbage/garbage.h"
 
 #include <errno.h>
@@ -244,6 +245,7 @@ struct look {
 	struct fl_garbage *g;
 	struct fl_arena *a;
 	const char *ns; // of the dependent
+	bool told;      // an owner is there by the server's word alone
 };
 
 static enum fl_owner_state state_of(void *arg, const struct fl_json *ref)
@@ -262,16 +264,19 @@ static enum fl_owner_state state_of(void *arg, const struct fl_json *ref)
 			   : FL_OWNER_SOLID;
 	if (is_remembered(&l->g->absent, owner_key(l->a, ref, l->ns)))
 		return FL_OWNER_ABSENT;
-	return is_remembered(&l->g->confirmed, uid) ? FL_OWNER_SOLID : FL_OWNER_UNKNOWN;
+	if (!is_remembered(&l->g->confirmed, uid))
+		return FL_OWNER_UNKNOWN;
+	l->told = true;
+	return FL_OWNER_SOLID;
 }
 
 static bool all_stand(struct fl_garbage *g, struct fl_arena *a, const char *ns, const struct fl_json *refs)
 {
-	struct look l = {g, a, ns};
+	struct look l = {.g = g, .a = a, .ns = ns};
 	fl_json_each (ref, refs)
 		if (state_of(&l, ref) != FL_OWNER_SOLID)
 			return false;
-	return true;
+	return !l.told;
 }
 
 static void on_timer(uv_timer_t *t);
@@ -410,14 +415,35 @@ static void foreground(struct walk *k, const struct feed *f, const struct fl_obj
 				fl_garbage_finalizer_patch(k->a, tree, FL_FINALIZER_FOREGROUND), NULL, NULL);
 }
 
+static void see_ending(void *arg, const char *key)
+{
+	struct walk *k = arg;
+	char ns[FL_KEY_LEN];
+	const char *name;
+	const struct feed *f = split_key(k->g, key, ns, &name);
+	const struct fl_object *o = f ? find(f, ns, name) : NULL;
+	k->found |= o && fl_garbage_is_ending(fl_object_tree(o, k->a), FL_FINALIZER_FOREGROUND);
+}
+
+// A dependent that is being deleted in the foreground may wait for this very object, in a circle.
+static bool has_ending_dependent(struct walk *k)
+{
+	struct fl_pair owner = {PAIR_OWNER, k->uid};
+	k->found = false;
+	fl_index_search(&k->g->dependents, "", &owner, 1, see_ending, k);
+	return k->found;
+}
+
 static void judge(struct walk *k, const struct feed *f, const struct fl_object *o, const struct fl_json *tree)
 {
-	struct look l = {k->g, k->a, o->ns};
+	struct look l = {.g = k->g, .a = k->a, .ns = o->ns};
 	struct fl_garbage_in in = {tree, has_dependents(k->g, o->uid), state_of, &l};
 	struct fl_json *refs = NULL;
 	const char *policy = NULL;
 	switch (fl_garbage_judge(k->a, &in, &refs, &policy)) {
 	case FL_GARBAGE_KEEP:
+		if (l.told)
+			fl_writes_again(k->w, REMEMBERED_MS);
 		return;
 	case FL_GARBAGE_ASK:
 		ask_for_owners(&l, k->w, tree);
@@ -428,6 +454,11 @@ static void judge(struct walk *k, const struct feed *f, const struct fl_object *
 		return;
 	case FL_GARBAGE_DELETE:
 		break;
+	}
+	if (!strcmp(policy, "Foreground") && has_ending_dependent(k) && (refs = fl_garbage_unblock(k->a, tree))) {
+		fl_writes_patch(k->w, f->gvr, o->ns, o->name, NULL, FL_PATCH_MERGE,
+				fl_garbage_refs_patch(k->a, tree, refs), NULL, NULL);
+		return; // and it is judged again with these
 	}
 	struct fl_arena *wa = fl_writes_arena(k->w);
 	struct removal *r = fl_arena_alloc(wa, sizeof(*r));

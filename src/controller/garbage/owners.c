@@ -16,6 +16,18 @@ bool fl_garbage_blocks(const struct fl_json *object, const char *owner_uid)
 	return false;
 }
 
+struct fl_json *fl_garbage_unblock(struct fl_arena *a, const struct fl_json *object)
+{
+	struct fl_json *refs = fl_json_clone(a, fl_json_path(object, "metadata", "ownerReferences", NULL));
+	bool changed = false;
+	fl_json_each (ref, refs)
+		if (fl_json_bool(ref, "blockOwnerDeletion", false)) {
+			fl_json_set_bool(a, ref, "blockOwnerDeletion", false);
+			changed = true;
+		}
+	return changed ? refs : NULL;
+}
+
 static struct fl_json *guarded(struct fl_arena *a, const struct fl_json *object, struct fl_json **ret_meta)
 {
 	const struct fl_json *meta = fl_json_get(object, "metadata");

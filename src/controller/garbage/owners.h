@@ -33,3 +33,7 @@ struct fl_json *fl_garbage_finalizer_patch(struct fl_arena *a, const struct fl_j
 bool fl_garbage_is_ending(const struct fl_json *object, const char *finalizer);
 // The object holds its owner back (blockOwnerDeletion).
 bool fl_garbage_blocks(const struct fl_json *object, const char *owner_uid);
+// The ownerReferences with none that blocks; NULL when none does. Before an object is deleted in the foreground whose
+// dependent is being deleted so: in a circle of owners each would wait for the next for ever. (k8s:
+// unblockOwnerReferencesStrategicMergePatch)
+struct fl_json *fl_garbage_unblock(struct fl_arena *a, const struct fl_json *object);

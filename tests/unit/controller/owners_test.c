@@ -71,11 +71,25 @@ static void patches_hold_the_state(void **state)
 		  "{metadata: {uid: uo, resourceVersion: '3', ownerReferences: [{uid: q}]}}");
 }
 
+static void lets_owners_go(void **state)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const char *text = "{metadata: {ownerReferences: [{uid: p, blockOwnerDeletion: true}, {uid: q}, {uid: r, "
+			   "blockOwnerDeletion: false}]}}";
+	struct fl_json *o = yaml(&a, "%s", text);
+	assert_is(&a, fl_garbage_unblock(&a, o),
+		  "[{uid: p, blockOwnerDeletion: false}, {uid: q}, {uid: r, blockOwnerDeletion: false}]");
+	assert_is(&a, o, text); // the object itself is as it was
+	assert_null(fl_garbage_unblock(&a, yaml(&a, "{metadata: {ownerReferences: [{uid: q}]}}")));
+	assert_null(fl_garbage_unblock(&a, yaml(&a, "{metadata: {}}")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(verdicts),
 	    cmocka_unit_test(patches_hold_the_state),
+	    cmocka_unit_test(lets_owners_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
