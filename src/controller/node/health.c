@@ -5,9 +5,6 @@
 #include "controller/meta.h"
 #include "controller/scheduler/fit.h"
 
-#define NOT_READY   "node.kubernetes.io/not-ready"
-#define UNREACHABLE "node.kubernetes.io/unreachable"
-
 static const char *const watched[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
 
 static bool is_watched(const char *type)
@@ -71,6 +68,41 @@ bool fl_health_is_silent(const struct fl_json *node)
 	return !strcmp(ready_status(node), "Unknown");
 }
 
+// (k8s: nodeConditionToTaintKeyStatusMap)
+static const struct {
+	const char *key, *condition, *status;
+	bool evicts; // NoExecute as well as NoSchedule
+} told_by[] = {
+    {"node.kubernetes.io/not-ready", "Ready", "False", true},
+    {"node.kubernetes.io/unreachable", "Ready", "Unknown", true},
+    {"node.kubernetes.io/memory-pressure", "MemoryPressure", "True", false},
+    {"node.kubernetes.io/disk-pressure", "DiskPressure", "True", false},
+    {"node.kubernetes.io/pid-pressure", "PIDPressure", "True", false},
+    {"node.kubernetes.io/network-unavailable", "NetworkUnavailable", "True", false},
+    {"node.kubernetes.io/unschedulable", NULL, NULL, false}, // by spec.unschedulable
+};
+
+static bool is_told(const struct fl_json *node, size_t i)
+{
+	if (!told_by[i].condition)
+		return fl_json_bool(fl_json_get(node, "spec"), "unschedulable", false);
+	if (!strcmp(told_by[i].condition, "Ready"))
+		return !strcmp(told_by[i].status, ready_status(node));
+	return fl_streq(fl_json_str(fl_meta_condition(fl_json_get(node, "status"), told_by[i].condition), "status"),
+			told_by[i].status);
+}
+
+// A taint that the node's state speaks of, and does not ask for.
+static bool is_untrue(const struct fl_json *node, const struct fl_json *taint)
+{
+	const char *effect = fl_json_str_or(taint, "effect", "");
+	for (size_t i = 0; i < FL_COUNT(told_by); i++)
+		if (fl_streq(fl_json_str(taint, "key"), told_by[i].key) &&
+		    (!strcmp(effect, "NoSchedule") || (told_by[i].evicts && !strcmp(effect, "NoExecute"))))
+			return !is_told(node, i);
+	return false;
+}
+
 static bool has_taint(const struct fl_json *taints, const char *key, const char *effect)
 {
 	fl_json_each (t, taints)
@@ -79,38 +111,40 @@ static bool has_taint(const struct fl_json *taints, const char *key, const char 
 	return false;
 }
 
-static void want_taint(struct fl_arena *a, struct fl_json *taints, const char *key, const char *effect, const char *now,
-		       bool *changed)
+static bool want_taint(struct fl_arena *a, struct fl_json *taints, const char *key, const char *effect, const char *now)
 {
 	if (has_taint(taints, key, effect))
-		return;
+		return false;
 	struct fl_json *t = fl_json_append(taints, fl_json_new(a, FL_JSON_OBJECT));
 	fl_json_set_str(a, t, "key", key);
 	fl_json_set_str(a, t, "effect", effect);
 	fl_json_set_str(a, t, "timeAdded", now);
-	*changed = true;
+	return true;
 }
 
 struct fl_json *fl_health_taints_patch(struct fl_arena *a, const struct fl_json *node, int64_t now_ns)
 {
 	char time[FL_TIME_STRLEN];
-	const char *now = fl_time_format(now_ns, time), *ready = ready_status(node);
-	const char *want = !strcmp(ready, "True") ? NULL : !strcmp(ready, "False") ? NOT_READY : UNREACHABLE;
+	const char *now = fl_time_format(now_ns, time);
 	struct fl_json *patch = guarded(a, node);
 	struct fl_json *taints = fl_json_set_array(a, fl_json_set_object(a, patch, "spec"), "taints");
 	bool changed = false;
 	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {
-		const char *key = fl_json_str_or(t, "key", "");
-		bool ours = !strcmp(key, NOT_READY) || !strcmp(key, UNREACHABLE);
-		if (!ours || (want && !strcmp(key, want)))
-			fl_json_append(taints, fl_json_clone(a, t));
-		else
+		if (is_untrue(node, t)) {
 			changed = true;
+			continue;
+		}
+		struct fl_json *kept = fl_json_append(taints, fl_json_clone(a, t));
+		if (fl_streq(fl_json_str(t, "effect"), "NoExecute") && !fl_meta_time_ns(fl_json_str(t, "timeAdded"))) {
+			fl_json_set_str(a, kept, "timeAdded", now);
+			changed = true;
+		}
 	}
-	if (want) {
-		want_taint(a, taints, want, "NoSchedule", now, &changed);
-		want_taint(a, taints, want, "NoExecute", now, &changed);
-	}
+	for (size_t i = 0; i < FL_COUNT(told_by); i++)
+		if (is_told(node, i)) {
+			changed |= want_taint(a, taints, told_by[i].key, "NoSchedule", now);
+			changed |= told_by[i].evicts && want_taint(a, taints, told_by[i].key, "NoExecute", now);
+		}
 	return changed ? patch : NULL;
 }
 
@@ -128,23 +162,29 @@ struct fl_json *fl_health_pod_unready_patch(struct fl_arena *a, const struct fl_
 	return patch;
 }
 
-// How long the pod tolerates one taint: -1 for ever, 0 not at all. Of several tolerations the shortest counts.
+// How long the pod tolerates one taint: -1 for ever, 0 not at all. Of several tolerations the first that covers it
+// counts. (k8s: GetMatchingTolerations)
 static int64_t tolerated_s(const struct fl_json *pod, const struct fl_json *taint)
 {
-	int64_t shortest = -1;
-	bool any = false;
 	fl_json_each (t, fl_json_path(pod, "spec", "tolerations", NULL)) {
 		if (!fl_fit_toleration_covers(t, fl_json_str_or(taint, "key", ""), fl_json_str_or(taint, "value", ""),
 					      "NoExecute"))
 			continue;
-		any = true;
-		int64_t s = fl_json_int(t, "tolerationSeconds", -1);
-		if (fl_json_get(t, "tolerationSeconds") && s < 0)
-			s = 0;
-		if (s >= 0 && (shortest < 0 || s < shortest))
-			shortest = s;
+		if (!fl_json_is(fl_json_get(t, "tolerationSeconds"), FL_JSON_INT))
+			return -1;
+		int64_t s = fl_json_int(t, "tolerationSeconds", 0);
+		return s > 0 ? s : 0;
 	}
-	return any ? shortest : 0;
+	return 0;
+}
+
+// Since when the pod is on its node.
+static int64_t bound_ns(const struct fl_podview *p)
+{
+	const struct fl_json *c = fl_meta_condition(fl_json_get(p->tree, "status"), "PodScheduled");
+	int64_t at =
+	    fl_streq(fl_json_str(c, "status"), "True") ? fl_meta_time_ns(fl_json_str(c, "lastTransitionTime")) : 0;
+	return at ? at : p->created_ns;
 }
 
 int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *p)
@@ -153,11 +193,14 @@ int64_t fl_health_evict_at(const struct fl_json *node, const struct fl_podview *
 	fl_json_each (t, fl_json_path(node, "spec", "taints", NULL)) {
 		if (!fl_streq(fl_json_str(t, "effect"), "NoExecute"))
 			continue;
-		int64_t s = tolerated_s(p->tree, t);
-		if (s < 0)
+		int64_t s = tolerated_s(p->tree, t), met = fl_meta_time_ns(fl_json_str(t, "timeAdded"));
+		if (s == 0)
+			return 0;
+		if (s < 0 || !met)
 			continue;
-		int64_t added = fl_meta_time_ns(fl_json_str(t, "timeAdded"));
-		int64_t at = s && added ? added + fl_clamp_seconds(s) * 1000000000 : 0;
+		if (bound_ns(p) > met)
+			met = bound_ns(p);
+		int64_t at = met + fl_clamp_seconds(s) * 1000000000;
 		if (first < 0 || at < first)
 			first = at;
 	}
