@@ -134,7 +134,7 @@ static int start(struct role *r, const struct fl_controllers_opts *opts, struct 
 	r->discovery = fl_discovery_new(r->client);
 	r->namespaces = fl_namespace_controller_new(r->hub, r->discovery);
 	r->garbage = fl_garbage_new(r->hub, r->discovery);
-	r->nodes = fl_node_controller_new(r->hub);
+	r->nodes = fl_node_controller_new(r->hub, opts->max_ended);
 	fl_hub_on_synced(r->hub, on_synced, r);
 	rc = fl_hub_start(r->hub, err);
 	if (rc < 0)

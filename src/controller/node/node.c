@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A node lives while its Lease or its status changes; what counts is when *this* process saw a change, so that clocks
 // need not agree. Keys: a node's name - its health and the pods on it - and "pod/<ns>/<name>" for a pod whose node is
-// missing, which is looked at again after ORPHAN_MS: nodes come back under their name.
+// missing, which is looked at again after ORPHAN_MS: nodes come back under their name. One key more, when there are too
+// many pods that have ended.
 #include "controller/node/node.h"
 
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 #include "client/recorder.h"
 #include "controller/index.h"
 #include "controller/meta.h"
+#include "controller/node/ended.h"
 #include "controller/node/health.h"
 #include "controller/writes.h"
 
@@ -24,11 +26,13 @@ struct seen {             // of a node
 
 struct fl_node_controller {
 	struct fl_hub *hub;
-	struct fl_workqueue *queue, *orphans;
+	struct fl_workqueue *queue, *orphans, *sweep;
 	struct fl_recorder *recorder;
 	struct fl_map seen;    // node -> struct seen
 	struct fl_index pods;  // "ns/name" by node, in one namespace ""
 	struct fl_map missing; // pod uid -> uint64_t: when its node was first missed
+	struct fl_ended ended;
+	size_t max_ended;
 };
 
 static struct seen *beat(struct fl_node_controller *c, const char *node)
@@ -99,8 +103,12 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 	if (!now) {
 		fl_index_del(&c->pods, "", key);
 		free(fl_map_del(&c->missing, o->uid));
+		fl_ended_forget(&c->ended, key);
 		return;
 	}
+	fl_ended_note(&c->ended, key, &p);
+	if (c->ended.pods.n > c->max_ended)
+		fl_workqueue_add(c->sweep, "ended");
 	struct fl_pair pair = {PAIR_NODE, p.node};
 	if (p.node[0])
 		fl_index_put(&c->pods, "", key, &pair, 1);
@@ -216,6 +224,28 @@ static void look_at_orphan(void *arg, const char *key)
 	fl_writes_end(w);
 }
 
+// --- pods that have ended ---
+
+static void remove_ended(void *arg, const char *key)
+{
+	struct fl_node_controller *c = arg;
+	fl_ended_keys keys = {0};
+	struct fl_writes *w = fl_writes_begin(c->hub, c->sweep, key);
+	fl_ended_surplus(&c->ended, c->max_ended, &keys);
+	for (size_t i = 0; i < keys.n; i++) {
+		char ns[FL_KEY_LEN];
+		const char *name;
+		fl_key_split(keys.v[i], ns, &name);
+		const struct fl_object *o = fl_hub_find(c->hub, FL_HUB_PODS, ns, name);
+		if (o)
+			fl_writes_delete(w, &fl_gvr_pods, ns, name, o->uid, 0, NULL, NULL, NULL);
+	}
+	if (c->ended.pods.n > c->max_ended + keys.n)
+		fl_writes_again(w, 1);
+	fl_vec_deinit(&keys);
+	fl_writes_end(w);
+}
+
 static bool enqueue_if_orphan(void *arg, const struct fl_object *o)
 {
 	struct fl_node_controller *c = arg;
@@ -233,12 +263,14 @@ static void on_synced(void *arg)
 	fl_informer_each(fl_hub_informer(c->hub, FL_HUB_PODS), NULL, enqueue_if_orphan, c);
 }
 
-struct fl_node_controller *fl_node_controller_new(struct fl_hub *h)
+struct fl_node_controller *fl_node_controller_new(struct fl_hub *h, size_t max_ended)
 {
 	struct fl_node_controller *c = FL_NEW(struct fl_node_controller);
 	c->hub = h;
 	c->queue = fl_hub_queue(h, CONCURRENCY, look_at_node, c);
 	c->orphans = fl_hub_queue(h, CONCURRENCY, look_at_orphan, c);
+	c->sweep = fl_hub_queue(h, 1, remove_ended, c);
+	c->max_ended = max_ended ? max_ended : FL_ENDED_MAX;
 	c->recorder = fl_recorder_new(fl_hub_client(h), "node-controller", NULL);
 	fl_hub_listen(h, FL_HUB_NODES, on_node, c);
 	fl_hub_listen(h, FL_HUB_LEASES, on_lease, c);
@@ -263,5 +295,6 @@ void fl_node_controller_free(struct fl_node_controller **cp)
 		free(it.value);
 	fl_map_deinit(&c->missing);
 	fl_index_deinit(&c->pods);
+	fl_ended_deinit(&c->ended);
 	free(c);
 }

@@ -6,6 +6,13 @@
 
 #define COST_ANNOTATION "controller.kubernetes.io/pod-deletion-cost"
 
+// Pods that fail as soon as they are made - a node refuses them - are replaced at once only so often, else thousands
+// are made: from the third on the next one waits, twice as long each time.
+#define STILLBORN_NS  (30 * 1000000000LL)  // what lived longer did not fail by its birth
+#define REMEMBERED_NS (600 * 1000000000LL) // older failures do not count
+#define MOST_WAIT_NS  (300 * 1000000000LL)
+#define FREE_FAILURES 3
+
 const struct fl_rs_kind fl_rs_replicaset = {
     .api_version = "apps/v1",
     .kind = "ReplicaSet",
@@ -157,6 +164,32 @@ struct fl_selector *fl_rs_selector(struct fl_arena *a, const struct fl_rs_kind *
 	return fl_selector_is_everything(s) ? NULL : s;
 }
 
+struct failures {
+	size_t n;
+	int64_t youngest_ns; // creation
+};
+
+static void note_failure(struct failures *f, const struct fl_podview *p, int64_t now_ns)
+{
+	bool lived = p->ready_since_ns > p->created_ns + STILLBORN_NS;
+	if (strcmp(p->phase, "Failed") != 0 || lived || p->created_ns < now_ns - REMEMBERED_NS)
+		return;
+	f->n++;
+	if (p->created_ns > f->youngest_ns)
+		f->youngest_ns = p->created_ns;
+}
+
+// How long no pod is to be made yet; 0: it may be.
+static int64_t pause_ns(const struct failures *f, int64_t now_ns)
+{
+	if (f->n < FREE_FAILURES)
+		return 0;
+	size_t doubled = f->n - FREE_FAILURES;
+	int64_t wait = doubled < 9 ? 1000000000LL << doubled : MOST_WAIT_NS;
+	int64_t left = f->youngest_ns + (wait < MOST_WAIT_NS ? wait : MOST_WAIT_NS) - now_ns;
+	return left > MOST_WAIT_NS ? MOST_WAIT_NS : left > 0 ? left : 0;
+}
+
 void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs_plan *ret)
 {
 	const char *uid = fl_json_str_or(fl_json_get(in->rs, "metadata"), "uid", "");
@@ -164,6 +197,7 @@ void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs
 	bool deleting = fl_meta_deleting(in->rs);
 	struct fl_selector *selector = fl_rs_selector(a, in->kind, in->rs);
 	size_t *active = fl_arena_alloc(a, (in->n_pods + 1) * sizeof(*active)), n_active = 0, terminating = 0;
+	struct failures failures = {0};
 	*ret = (struct fl_rs_plan){0};
 	for (size_t i = 0; i < in->n_pods; i++) {
 		const struct fl_podview *p = &in->pods[i];
@@ -183,12 +217,16 @@ void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs
 			terminating += !p->finished;
 		else if (!p->finished)
 			active[n_active++] = i;
+		else
+			note_failure(&failures, p, in->now_ns);
 	}
 	put_status(a, in, active, n_active, terminating, wanted, ret);
 	if (deleting || !selector)
 		return;
-	int64_t missing = wanted - (int64_t)n_active;
-	if (missing > 0)
+	int64_t missing = wanted - (int64_t)n_active, pause = missing > 0 ? pause_ns(&failures, in->now_ns) : 0;
+	if (pause && (!ret->wait_ns || pause < ret->wait_ns))
+		ret->wait_ns = pause;
+	if (missing > 0 && !pause)
 		ret->create = missing < FL_RS_BURST ? (unsigned)missing : FL_RS_BURST;
 	else if (missing < 0)
 		choose_removals(a, in, active, n_active, (size_t)-missing, ret);

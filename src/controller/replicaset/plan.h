@@ -31,7 +31,7 @@ struct fl_rs_plan { // pods by index into fl_rs_in.pods
 	FL_VEC(size_t) adopt, release, remove;
 	unsigned create;
 	struct fl_json *status;
-	int64_t wait_ns; // until a ready pod counts as available; 0: none waits
+	int64_t wait_ns; // until a ready pod counts as available, or the next one may be made; 0: none waits
 };
 
 void fl_rs_plan_make(struct fl_arena *a, const struct fl_rs_in *in, struct fl_rs_plan *ret);

@@ -164,6 +164,66 @@ static void waits_for_min_ready_seconds(void **state)
 	end(&w);
 }
 
+// Failed, made so many seconds ago.
+static void add_failed(struct world *w, int64_t age_s)
+{
+	add(w, fl_arena_printf(&w->a, "f%zu", w->n), OWNED, "n", "Failed", false);
+	w->pods[w->n - 1].created_ns = NOW_NS - age_s * 1000000000;
+	w->pods[w->n - 1].ready_since_ns = 0; // refused by the node
+}
+
+static void pauses_after_pods_that_fail_at_once(void **state)
+{
+	struct world w;
+	begin(&w, 2);
+	add(&w, "runs", OWNED, "n", "Running", true);
+	add_failed(&w, 0);
+	add_failed(&w, 0);
+	plan(&w);
+	assert_int_equal(w.plan.create, 1);
+	add_failed(&w, 0);
+	plan(&w);
+	assert_int_equal(w.plan.create, 0);
+	assert_true(w.plan.wait_ns == 1 * 1000000000ll);
+	w.pods[w.n - 1].created_ns = w.pods[1].created_ns = w.pods[2].created_ns = NOW_NS - 1000000000;
+	plan(&w);
+	assert_int_equal(w.plan.create, 1);
+	assert_true(w.plan.wait_ns == 0);
+	add_failed(&w, 1);
+	add_failed(&w, 1); // five: four seconds
+	plan(&w);
+	assert_int_equal(w.plan.create, 0);
+	assert_true(w.plan.wait_ns == 3 * 1000000000ll);
+	while (w.n < 100)
+		add_failed(&w, 10);
+	plan(&w);
+	assert_true(w.plan.wait_ns == 299 * 1000000000ll);
+	fl_json_set_int(&w.a, fl_json_get(w.rs, "spec"), "replicas", 1);
+	plan(&w); // nothing is missing
+	assert_true(w.plan.wait_ns == 0);
+	end(&w);
+}
+
+static void failures_of_long_life_or_long_ago_cost_no_pause(void **state)
+{
+	struct world w;
+	begin(&w, 3);
+	for (int i = 0; i < 20; i++)
+		add_failed(&w, 601);
+	for (int i = 0; i < 20; i++) { // evicted together, after a life
+		add_failed(&w, 100);
+		w.pods[w.n - 1].ready_since_ns = NOW_NS;
+	}
+	for (int i = 0; i < 20; i++) {
+		add_failed(&w, 0);
+		w.pods[w.n - 1].phase = "Succeeded";
+	}
+	plan(&w);
+	assert_int_equal(w.plan.create, 3);
+	assert_true(w.plan.wait_ns == 0);
+	end(&w);
+}
+
 static void tells_of_failures(void **state)
 {
 	struct world w;
@@ -230,10 +290,16 @@ static void a_replicationcontroller_has_a_plain_selector(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(makes_what_is_missing),  cmocka_unit_test(a_replicationcontroller_has_a_plain_selector),
-	    cmocka_unit_test(never_too_many_at_once), cmocka_unit_test(removes_the_least_loss_first),
-	    cmocka_unit_test(adopts_and_releases),    cmocka_unit_test(waits_for_min_ready_seconds),
-	    cmocka_unit_test(tells_of_failures),      cmocka_unit_test(a_selector_of_everything_is_refused),
+	    cmocka_unit_test(makes_what_is_missing),
+	    cmocka_unit_test(a_replicationcontroller_has_a_plain_selector),
+	    cmocka_unit_test(never_too_many_at_once),
+	    cmocka_unit_test(removes_the_least_loss_first),
+	    cmocka_unit_test(adopts_and_releases),
+	    cmocka_unit_test(waits_for_min_ready_seconds),
+	    cmocka_unit_test(pauses_after_pods_that_fail_at_once),
+	    cmocka_unit_test(failures_of_long_life_or_long_ago_cost_no_pause),
+	    cmocka_unit_test(tells_of_failures),
+	    cmocka_unit_test(a_selector_of_everything_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
