@@ -166,6 +166,11 @@ void fl_hub_stand_down(struct fl_hub *h)
 	fl_writes_drop_all(&h->writes);
 }
 
+bool fl_hub_leads(const struct fl_hub *h)
+{
+	return h->leading;
+}
+
 static void on_synced(void *arg)
 {
 	struct fl_hub *h = ((struct feed *)arg)->hub;

@@ -51,6 +51,8 @@ void fl_hub_release(struct fl_hub *h, struct fl_workqueue *queue);
 // This process is the one that acts: before it, all queues stay paused and caches are only kept.
 void fl_hub_lead(struct fl_hub *h);
 void fl_hub_stand_down(struct fl_hub *h); // at once and for good: writes under way are dropped
+// For who begins writes outside a queue's work, after an answer to something else.
+bool fl_hub_leads(const struct fl_hub *h);
 
 struct fl_client *fl_hub_client(const struct fl_hub *h);
 uv_loop_t *fl_hub_loop(const struct fl_hub *h);

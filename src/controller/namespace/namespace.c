@@ -116,11 +116,23 @@ static void on_deleted(void *arg, int rc, const struct fl_json *answer, const st
 		      on_counted, x);
 }
 
+// What is being deleted already, in the foreground or to orphan its dependents, waits for nothing any more: all goes.
+// (k8s: namespacedResourcesDeleter)
+static struct fl_json *in_the_background(struct fl_arena *a)
+{
+	struct fl_json *o = fl_json_new(a, FL_JSON_OBJECT);
+	fl_json_set_str(a, o, "kind", "DeleteOptions");
+	fl_json_set_str(a, o, "apiVersion", "v1");
+	fl_json_set_str(a, o, "propagationPolicy", "Background");
+	return o;
+}
+
 static void begin_stage(struct pass *p, bool pods_only)
 {
 	struct fl_arena *a = fl_writes_arena(p->w);
 	size_t n;
 	const struct fl_resource *const *all = fl_discovery_list(p->c->discovery, &n);
+	struct fl_json *options = in_the_background(a);
 	p->pods_only = pods_only;
 	p->open = 1;
 	for (size_t i = 0; i < n; i++) {
@@ -132,7 +144,7 @@ static void begin_stage(struct pass *p, bool pods_only)
 		*x = (struct one){p, r, fl_client_path(a, &r->gvr, p->name, NULL, NULL),
 				  fl_arena_printf(a, "%s.%s", r->gvr.plural, r->gvr.group)};
 		p->open++;
-		fl_writes_raw(p->w, &r->gvr, "DELETE", p->name, NULL, x->path, NULL, on_deleted, x);
+		fl_writes_raw(p->w, &r->gvr, "DELETE", p->name, NULL, x->path, options, on_deleted, x);
 	}
 	if (--p->open == 0)
 		end_stage(p);
@@ -156,7 +168,8 @@ static void on_discovered(void *arg, int rc, const struct fl_err *err)
 	for (size_t n = c->waiting.n; n; n--) {
 		AUTO_FREE char *name = c->waiting.v[0];
 		fl_vec_remove(&c->waiting, 0);
-		begin_pass(c, name, rc, err);
+		if (fl_hub_leads(c->hub)) // not any more, when the role was told to end meanwhile
+			begin_pass(c, name, rc, err);
 	}
 }
 
