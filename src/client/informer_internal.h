@@ -38,6 +38,7 @@ struct fl_informer {
 	bool listing, abandon; // abandon: what still comes of the stream is not read
 	bool relist, complained;
 	bool retell; // with the next list
+	bool late;   // that the first list is missed was told
 	unsigned backoff_ms;
 	uint64_t call_since_ms;
 };

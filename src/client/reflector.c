@@ -5,9 +5,10 @@
 //      ^                                                    |
 //      '------------- 410 Gone, or a later error -----------'
 //
-// A stream without a byte for STALL_MS has lost its server: bookmarks come more often than that. Failures are retried
-// after FIRST_BACKOFF_MS, doubling to MAX_BACKOFF_MS, so that a restarted server is found again at once and a dead one
-// is not hammered.
+// A stream without a byte for STALL_MS has lost its server: bookmarks come more often than that; and so has a list for
+// LIST_STALL_MS, which is asked for again on another connection. Failures are retried after FIRST_BACKOFF_MS, doubling
+// to MAX_BACKOFF_MS, so that a restarted server is found again at once and a dead one is not hammered. A first list
+// that is not answered for LATE_MS is told of: until it comes, its user does nothing.
 //
 // Nothing is cancelled inside the HTTP client's own callbacks: a stream that is not wanted any more is abandoned, and
 // cancelled from the timer.
@@ -23,6 +24,8 @@
 #define FIRST_BACKOFF_MS 50
 #define MAX_BACKOFF_MS   5000
 #define STALL_MS         90000 // our servers send a bookmark every 30 s, kube-apiserver every minute
+#define LIST_STALL_MS    15000
+#define LATE_MS          3000
 #define PAGE_OBJECTS     500
 #define MIN_WATCH_S      300  // a watch ends after 5 to 10 minutes, so that load spreads over servers again
 #define HEALTHY_MS       5000 // a stream that ended in order after that long needs no back-off
@@ -71,10 +74,10 @@ static void fail_to_connect(struct fl_informer *i, const struct fl_err *err)
 
 static void recovered(struct fl_informer *i)
 {
-	if (i->complained)
-		fl_info("client: list and watch work again resource=%s", i->resource);
+	if (i->complained || i->late)
+		fl_info("client: list and watch work %s resource=%s", i->complained ? "again" : "now", i->resource);
 	fl_client_note_back(i->c);
-	i->complained = false;
+	i->complained = i->late = false;
 	i->backoff_ms = 0;
 }
 
@@ -255,6 +258,20 @@ static void on_list_done(void *arg, int rc, int status, const char *body, size_t
 	schedule(i, 0);
 }
 
+static void on_late(uv_timer_t *t)
+{
+	struct fl_informer *i = t->data;
+	i->late = true;
+	fl_warn("client: no answer to the first list yet resource=%s after_ms=%d", i->resource, LATE_MS);
+}
+
+// The timer is free while a list is under way.
+static void await_late(struct fl_informer *i)
+{
+	uv_update_time(i->timer.loop);
+	uv_timer_start(&i->timer, on_late, LATE_MS, 0);
+}
+
 static void start_list(struct fl_informer *i)
 {
 	AUTO(fl_buf_deinit) struct fl_buf url = {0};
@@ -268,9 +285,12 @@ static void start_list(struct fl_informer *i)
 	struct fl_http_call_opts opts = {
 	    .url = url.data,
 	    .timeout_ms = FL_CLIENT_LIST_TIMEOUT_MS,
+	    .stall_timeout_ms = LIST_STALL_MS,
 	    .on_done = on_list_done,
 	};
 	call(i, &opts);
+	if (i->call && !i->synced && !i->late)
+		await_late(i);
 }
 
 // --- watch ---

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_fixture.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "base/map.h"
 #include "client/informer.h"
 
@@ -485,6 +488,39 @@ static void keeps_what_is_read(void **state)
 	end(&r);
 }
 
+static void serve_late(struct fixture *f, struct fl_http_req *r, const char *line)
+{
+	if (f->n_seen > 1)
+		serve_pages(f, r, line); // the first one is never answered
+}
+
+// A server that takes the question and says nothing costs a quarter of a minute, and is told of before.
+static void a_silent_list_is_asked_for_again(void **state)
+{
+	struct fixture f;
+	struct record r;
+	char log[4096] = "";
+	int log_fd = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
+	setup(&f, serve_late);
+	assert_true(log_fd >= 0 && saved >= 0 && dup2(log_fd, STDERR_FILENO) >= 0);
+	begin(&r, &f, (struct fl_informer_opts){0});
+	wait_for(&f, f.n_seen == 1);
+	assert_non_null(strstr(f.seen[0].line, "/pods?limit="));
+	wait_for(&f, f.stream);
+	assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+	assert_true(pread(log_fd, log, sizeof(log) - 1, 0) > 0);
+	close(log_fd);
+	close(saved);
+	assert_true(fl_informer_synced(r.i));
+	assert_string_equal(f.seen[1].line, f.seen[0].line);
+	const char *late = strstr(log, "no answer to the first list yet resource=pods");
+	assert_non_null(late);
+	assert_null(strstr(late + 1, "no answer to the first list yet"));
+	assert_non_null(strstr(late, "no byte came for 15000 ms"));
+	assert_non_null(strstr(late, "list and watch work now resource=pods"));
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,7 +530,7 @@ int main(void)
 	    cmocka_unit_test(broken_lines_end_the_stream), cmocka_unit_test(stop_inside_a_callback),
 	    cmocka_unit_test(own_writes_at_once),          cmocka_unit_test(own_writes_survive_a_list),
 	    cmocka_unit_test(forgets_and_tells_again),     cmocka_unit_test(metadata_alone),
-	    cmocka_unit_test(keeps_what_is_read),
+	    cmocka_unit_test(keeps_what_is_read),          cmocka_unit_test(a_silent_list_is_asked_for_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
