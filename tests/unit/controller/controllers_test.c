@@ -13,11 +13,14 @@
 #include "apiserver/apiserver.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "client/informer.h"
 #include "controller/controllers.h"
 #include "controller/meta.h"
 #include "controller/pod.h"
 #include "io/tls.h"
+
+#define MAX_ENDED 5
 
 static char folder[] = "/tmp/fl-controllers-XXXXXX";
 static char *kubeconfig, *port_file;
@@ -30,6 +33,7 @@ static struct fl_informer *pods, *deployments, *sets, *slices, *endpoints, *name
     *maps, *rcs;
 static bool node_works = true;
 static unsigned next_ip = 1, lease_s;
+static struct fl_map ready_since; // pod -> what this node said of it
 
 static void watchdog_barks(uv_timer_t *t)
 {
@@ -129,7 +133,8 @@ static int run_controllers(void)
 {
 	struct fl_err err = {0};
 	fl_log_init("controllers", FL_LOG_INFO);
-	int rc = fl_controllers_run(&(struct fl_controllers_opts){.kubeconfig = kubeconfig, .lease_s = lease_s}, &err);
+	struct fl_controllers_opts o = {.kubeconfig = kubeconfig, .lease_s = lease_s, .max_ended = MAX_ENDED};
+	int rc = fl_controllers_run(&o, &err);
 	if (rc < 0)
 		fprintf(stderr, "controllers: %s\n", err.text);
 	return rc < 0;
@@ -179,10 +184,21 @@ static void ignore(void *arg, int rc, int http_status, struct fl_arena *a, struc
 {
 }
 
+// Each pod is ready at a time of its own, later than all before it.
+static char last_ready[FL_TIME_STRLEN];
+
+static const char *next_ready_time(const char *pod)
+{
+	static int64_t last_ns;
+	int64_t now = fl_real_ns();
+	last_ns = (last_ns > now ? last_ns : now) + 2000000000;
+	free(fl_map_set(&ready_since, pod, fl_strdup(fl_time_format(last_ns, last_ready))));
+	return last_ready;
+}
+
 static void on_pod(void *arg, const struct fl_object *old, const struct fl_object *now)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
-	char time[FL_TIME_STRLEN];
 	struct fl_podview p = now ? fl_podview_read(fl_object_tree(now, &a)) : (struct fl_podview){.node = ""};
 	if (!now || !p.node[0] || !node_works)
 		return;
@@ -193,7 +209,7 @@ static void on_pod(void *arg, const struct fl_object *old, const struct fl_objec
 		    yaml(&a,
 			 "{status: {phase: Running, podIP: 10.244.0.%u, podIPs: [{ip: 10.244.0.%u}], conditions: "
 			 "[{type: Ready, status: 'True', lastTransitionTime: '%s'}]}}",
-			 next_ip, next_ip, fl_time_now(time));
+			 next_ip, next_ip, next_ready_time(now->name));
 		next_ip = next_ip % 250 + 1;
 		fl_client_patch(client, &fl_gvr_pods, now->ns, now->name, "status", FL_PATCH_STRATEGIC, patch, ignore,
 				NULL, NULL);
@@ -297,7 +313,7 @@ static bool rolled_out(const char *ns, const char *name, int64_t replicas)
 
 struct tally {
 	const char *service;
-	unsigned ready, slices;
+	unsigned ready, slices, all; // endpoints that are ready; slices; endpoints
 };
 
 static bool count_slice(void *arg, const struct fl_object *o)
@@ -308,9 +324,37 @@ static bool count_slice(void *arg, const struct fl_object *o)
 	if (!fl_streq(fl_meta_label(tree, "kubernetes.io/service-name"), t->service))
 		return true;
 	t->slices++;
+	t->all += fl_json_count(fl_json_get(tree, "endpoints"));
 	fl_json_each (ep, fl_json_get(tree, "endpoints"))
 		t->ready += fl_json_bool(fl_json_get(ep, "conditions"), "ready", false);
 	return true;
+}
+
+// Of the first slice with a ready endpoint: what its annotation is to be, and is.
+static char trigger_wanted[FL_TIME_STRLEN], trigger_told[FL_TIME_STRLEN];
+
+static const char *trigger_of(const struct fl_json *slice)
+{
+	const char *time = fl_meta_annotation(slice, "endpoints.kubernetes.io/last-change-trigger-time");
+	return time ? time : "none";
+}
+
+static void on_slice(void *arg, const struct fl_object *old, const struct fl_object *now)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *tree = now ? fl_object_tree(now, &a) : NULL;
+	if (trigger_told[0])
+		return;
+	fl_json_each (ep, fl_json_get(tree, "endpoints")) {
+		const char *pod = fl_json_str_or(fl_json_get(ep, "targetRef"), "name", ""),
+			   *since = fl_map_get(&ready_since, pod);
+		if (!fl_json_bool(fl_json_get(ep, "conditions"), "ready", false) || !since)
+			continue;
+		if (!trigger_wanted[0] || strcmp(since, trigger_wanted) < 0)
+			snprintf(trigger_wanted, sizeof(trigger_wanted), "%s", since);
+	}
+	if (trigger_wanted[0])
+		snprintf(trigger_told, sizeof(trigger_told), "%s", trigger_of(tree));
 }
 
 static struct tally tally(const char *ns, const char *service)
@@ -363,6 +407,7 @@ static void pods_wait_for_a_node(void **state)
 	wait_for(rolled_out("default", "web", 3));
 	wait_for(tally("default", "web").ready == 3 && addresses("default", "web") == 3);
 	assert_int_equal(how_many(pods, "default"), 3);
+	assert_string_equal(trigger_told, trigger_wanted); // the earliest that the slice tells of
 }
 
 static void rolls(void **state)
@@ -384,13 +429,52 @@ static void goes_on_after_the_server_was_killed(void **state)
 	wait_for(how_many(pods, "default") == 2 && tally("default", "web").ready == 2);
 }
 
+struct state { // of a Service's endpoints
+	uint64_t rvs;
+	char trigger[FL_TIME_STRLEN];
+};
+
+static bool add_state(void *arg, const struct fl_object *o)
+{
+	struct state *s = arg;
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_json *tree = fl_object_tree(o, &a);
+	if (!fl_streq(fl_meta_label(tree, "kubernetes.io/service-name"), "web"))
+		return true;
+	s->rvs += o->rv;
+	snprintf(s->trigger, sizeof(s->trigger), "%s", trigger_of(tree));
+	return true;
+}
+
+static struct state state_of_web(void)
+{
+	struct state s = {.rvs = fl_informer_find(endpoints, "default", "web")->rv};
+	fl_informer_each(slices, "default", add_state, &s);
+	return s;
+}
+
 static void goes_on_after_its_own_end(void **state)
 {
+	wait_for(tally("default", "web").all == 2 && addresses("default", "web") == 2);
+	struct state before = state_of_web();
+	end_process(controllers, SIGKILL, false);
+	controllers = spawn(run_controllers);
+	create(&fl_gvr_services, "default",
+	       "{apiVersion: v1, kind: Service, metadata: {name: mark}, spec: {selector: {app: none}, ports: [{port: "
+	       "80}]}}");
+	wait_for(tally("default", "mark").slices == 1 && fl_informer_find(endpoints, "default", "mark"));
+	struct state after = state_of_web();
+	assert_true(before.rvs == after.rvs); // nothing is written that is right already
+	delete (&fl_gvr_services, "default", "mark", NULL);
+
+	AUTO_FREE char *known = fl_strdup(last_ready);
 	end_process(controllers, SIGKILL, false);
 	patch(&fl_gvr_deployments, "default", "web", "{spec: {replicas: 4}}");
 	controllers = spawn(run_controllers);
 	wait_for(rolled_out("default", "web", 4));
 	wait_for(tally("default", "web").ready == 4 && addresses("default", "web") == 4);
+	after = state_of_web();
+	assert_true(strcmp(after.trigger, known) > 0 && strcmp(after.trigger, last_ready) <= 0); // of the new pods
 }
 
 static void orphans_and_adopts(void **state)
@@ -516,6 +600,22 @@ static void collects_what_comes_too_late(void **state)
 	wait_for(!is_there("one") && !is_there("blocks"));
 }
 
+// Each blocks the next, and the last the first.
+static void goes_in_a_circle(void **state)
+{
+	AUTO_FREE char *c = create_owner("c");
+	create_owned("b", c, "");
+	AUTO_FREE char *b = owner_ref(maps, "ConfigMap", "default", "b");
+	create_owned("a", b, "");
+	AUTO_FREE char *a = owner_ref(maps, "ConfigMap", "default", "a");
+	AUTO_FREE char *closes = fl_asprintf("{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, "
+					     "uid: %s, blockOwnerDeletion: true}]}}",
+					     strrchr(a, '/') + 1);
+	patch(&fl_gvr_configmaps, "default", "c", closes);
+	delete (&fl_gvr_configmaps, "default", "a", "Foreground");
+	wait_for(!is_there("a") && !is_there("b") && !is_there("c"));
+}
+
 // The dependent's event and the owner's end, each way round and at once.
 static void collects_what_is_made_while_its_owner_goes(void **state)
 {
@@ -621,15 +721,106 @@ static void mirrors_endpoints_made_by_hand(void **state)
 	wait_for(!tally("default", "hand").slices && !fl_informer_find(endpoints, "default", "hand"));
 }
 
+static bool has_remaining(const char *ns, const char *what)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(namespaces, "", ns);
+	const struct fl_json *c =
+	    o ? fl_meta_condition(fl_json_get(fl_object_tree(o, &a), "status"), "NamespaceContentRemaining") : NULL;
+	return strstr(fl_json_str_or(c, "message", ""), what) != NULL;
+}
+
+static bool is_being_deleted(struct fl_informer *i, const char *ns, const char *name)
+{
+	AUTO(fl_arena_deinit) struct fl_arena a = {0};
+	const struct fl_object *o = fl_informer_find(i, ns, name);
+	assert_non_null(o);
+	return fl_meta_deleting(fl_object_tree(o, &a));
+}
+
+static bool end_pod(void *arg, const struct fl_object *o)
+{
+	fl_client_delete(client, &fl_gvr_pods, o->ns, o->name, o->uid, 0, NULL, ignore, NULL, NULL);
+	return true;
+}
+
+// The pods go first, and all else stays as it is until they have gone.
 static void empties_a_namespace(void **state)
 {
 	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: team}}");
 	create(&fl_gvr_configmaps, "team", "{apiVersion: v1, kind: ConfigMap, metadata: {name: cm}}");
 	create_deployment("team", "app", 2);
 	wait_for(rolled_out("team", "app", 2));
+	node_works = false;
 	delete (&fl_gvr_namespaces, NULL, "team", NULL);
+	wait_for(has_remaining("team", "pods. has 2 resource instances"));
+	assert_false(is_being_deleted(maps, "team", "cm"));
+	assert_false(is_being_deleted(deployments, "team", "app"));
+	node_works = true;
+	fl_informer_each(pods, "team", end_pod, NULL);
 	wait_for(!fl_informer_find(namespaces, "", "team"));
 	wait_for(!how_many(pods, "team") && !how_many(sets, "team") && !how_many(deployments, "team"));
+}
+
+// Two that wait for each other, since both were deleted in the foreground before either was looked at.
+static void empties_a_namespace_of_what_waits_for_ever(void **state)
+{
+	struct answer gone[2] = {0};
+	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: knot}}");
+	create(&fl_gvr_configmaps, "knot", "{apiVersion: v1, kind: ConfigMap, metadata: {name: left}}");
+	create(&fl_gvr_configmaps, "knot", "{apiVersion: v1, kind: ConfigMap, metadata: {name: right}}");
+	AUTO_FREE char *left = owner_ref(maps, "ConfigMap", "knot", "left"),
+		       *right = owner_ref(maps, "ConfigMap", "knot", "right");
+	static const char refs[] = "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: %s, uid: %s, "
+				   "blockOwnerDeletion: true}]}}";
+	AUTO_FREE char *to_left = fl_asprintf(refs, "left", strrchr(left, '/') + 1),
+		       *to_right = fl_asprintf(refs, "right", strrchr(right, '/') + 1);
+	patch(&fl_gvr_configmaps, "knot", "left", to_right);
+	patch(&fl_gvr_configmaps, "knot", "right", to_left);
+	kill(controllers, SIGSTOP);
+	fl_client_delete(client, &fl_gvr_configmaps, "knot", "left", NULL, -1, "Foreground", on_answer, &gone[0], NULL);
+	fl_client_delete(client, &fl_gvr_configmaps, "knot", "right", NULL, -1, "Foreground", on_answer, &gone[1],
+			 NULL);
+	done_well(&gone[0]);
+	done_well(&gone[1]);
+	kill(controllers, SIGCONT);
+	delete (&fl_gvr_namespaces, NULL, "knot", NULL);
+	wait_for(!fl_informer_find(namespaces, "", "knot"));
+}
+
+static unsigned ended(void)
+{
+	return how_many(pods, "ends");
+}
+
+// Nothing else deletes what has ended: of more than so many the oldest goes.
+static void removes_pods_that_ended_long_ago(void **state)
+{
+	create(&fl_gvr_namespaces, NULL, "{apiVersion: v1, kind: Namespace, metadata: {name: ends}}");
+	wait_for(fl_informer_find(accounts, "ends", "default"));
+	for (unsigned i = 0; i < MAX_ENDED + 2; i++) {
+		AUTO_FREE char *name = fl_asprintf("e%u", i),
+			       *text =
+				   fl_asprintf("{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeSelector: "
+					       "{none: such}, containers: [{name: c, image: one}]}}",
+					       name);
+		AUTO(fl_arena_deinit) struct fl_arena a = {0};
+		struct answer an = {0};
+		create(&fl_gvr_pods, "ends", text);
+		fl_client_patch(client, &fl_gvr_pods, "ends", name, "status", FL_PATCH_MERGE,
+				yaml(&a, "{status: {phase: %s, reason: %s}}", i == 3 ? "Failed" : "Succeeded",
+				     i == 3 ? "Evicted" : "Done"),
+				on_answer, &an, NULL);
+		done_well(&an);
+		if (i + 1 == MAX_ENDED) // so many stay
+			wait_for(ended() == MAX_ENDED);
+	}
+	wait_for(ended() == MAX_ENDED);
+	assert_null(fl_informer_find(pods, "ends", "e3")); // evicted
+	assert_null(fl_informer_find(pods, "ends", "e0"));
+	assert_non_null(fl_informer_find(pods, "ends", "e6"));
+	delete (&fl_gvr_namespaces, NULL, "ends", NULL);
+	wait_for(!fl_informer_find(namespaces, "", "ends"));
 }
 
 static const struct fl_json *lease(struct fl_arena *a)
@@ -717,7 +908,7 @@ static int start(void **state)
 	pods = watch(&fl_gvr_pods, on_pod);
 	deployments = watch(&fl_gvr_deployments, NULL);
 	sets = watch(&fl_gvr_replicasets, NULL);
-	slices = watch(&fl_gvr_endpointslices, NULL);
+	slices = watch(&fl_gvr_endpointslices, on_slice);
 	endpoints = watch(&fl_gvr_endpoints, NULL);
 	namespaces = watch(&fl_gvr_namespaces, NULL);
 	nodes = watch(&fl_gvr_nodes, NULL);
@@ -740,6 +931,9 @@ static int stop(void **state)
 	uv_run(&loop, UV_RUN_DEFAULT);
 	end_process(controllers, SIGTERM, true);
 	end_process(apiserver, SIGTERM, true);
+	for (struct fl_map_iter it = {0}; fl_map_next(&ready_since, &it);)
+		free(it.value);
+	fl_map_deinit(&ready_since);
 	free(kubeconfig);
 	free(port_file);
 	AUTO_FREE char *clean = fl_asprintf("rm -r %s", folder);
@@ -758,11 +952,14 @@ int main(void)
 	    cmocka_unit_test(furnishes_namespaces),
 	    cmocka_unit_test(collects_what_a_standing_owner_leaves),
 	    cmocka_unit_test(collects_what_comes_too_late),
+	    cmocka_unit_test(goes_in_a_circle),
 	    cmocka_unit_test(collects_what_is_made_while_its_owner_goes),
 	    cmocka_unit_test(believes_no_wrong_reference),
 	    cmocka_unit_test(replicates),
 	    cmocka_unit_test(mirrors_endpoints_made_by_hand),
 	    cmocka_unit_test(empties_a_namespace),
+	    cmocka_unit_test(empties_a_namespace_of_what_waits_for_ever),
+	    cmocka_unit_test(removes_pods_that_ended_long_ago),
 	    cmocka_unit_test(one_of_two_acts),
 	};
 	return cmocka_run_group_tests(tests, start, stop);

@@ -10,6 +10,7 @@
 #include "controller/endpoints/slices.h"
 #include "controller/endpoints/subsets.h"
 #include "controller/meta.h"
+#include "controller/mirror/plan.h"
 
 struct world {
 	struct fl_arena a;
@@ -237,11 +238,19 @@ static void golden_cases(void **state)
 			n++;
 		}
 	closedir(d);
-	assert_true(n >= 11);
+	assert_true(n >= 13);
+}
+
+// As Kubernetes has them: --max-endpoints-per-slice, maxCapacity, --mirroring-max-endpoints-per-subset.
+static void as_many_as_elsewhere(void **state)
+{
+	assert_int_equal(FL_SLICE_MAX_ENDPOINTS, 100);
+	assert_int_equal(FL_ENDPOINTS_MAX, 1000);
+	assert_int_equal(FL_MIRROR_MAX_ENDPOINTS, 1000);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(golden_cases)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(golden_cases), cmocka_unit_test(as_many_as_elsewhere)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
