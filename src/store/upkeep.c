@@ -39,8 +39,13 @@ void fl_store_compact_if_long(struct fl_store *s)
 		compact_to(s, s->revision - s->log_events + s->log_events / 10);
 }
 
+// At intervals of which the ring holds more than log_keep_ms, however often this is called: else no sample would ever
+// be old enough.
 static void sample(struct fl_store *s, uint64_t mono_ms)
 {
+	unsigned newest = (s->at_sample + FL_STORE_SAMPLES - 1) % FL_STORE_SAMPLES;
+	if (s->n_samples && mono_ms < s->samples[newest].mono_ms + s->log_keep_ms / (FL_STORE_SAMPLES - 4))
+		return;
 	s->samples[s->at_sample] = (struct fl_store_sample){.mono_ms = mono_ms, .rv = s->revision};
 	s->at_sample = (s->at_sample + 1) % FL_STORE_SAMPLES;
 	if (s->n_samples < FL_STORE_SAMPLES)

@@ -282,6 +282,25 @@ static void test_compaction_by_age(void **state)
 	assert_int_equal(fl_store_compacted(b->s), 199);
 }
 
+// As the timer calls it, over a history that is much longer than the time between two calls.
+static void test_compaction_by_age_of_a_long_history(void **state)
+{
+	struct bed *b = *state;
+	enum { CALLS = 2 * 3600 / 15, KEEP_S = 3600, SLACK_S = 200 };
+	bed_close(b);
+	b->opts.log_keep_ms = KEEP_S * 1000;
+	bed_open(b);
+	uint64_t begun = fl_mono_ms(), written[CALLS + 1];
+	for (int i = 0; i <= CALLS; i++) {
+		written[i] = (uint64_t)write_wait(b, i ? FL_STORE_UPDATE : FL_STORE_CREATE, "ns", "a", "x");
+		fl_store_upkeep(b->s, begun + (uint64_t)i * 15000);
+		if (i * 15 < KEEP_S)
+			assert_int_equal(fl_store_compacted(b->s), 0);
+	}
+	assert_in_range(fl_store_compacted(b->s), written[CALLS - (KEEP_S + SLACK_S) / 15],
+			written[CALLS - KEEP_S / 15]);
+}
+
 // Revisions never start again, even when everything was deleted and compacted.
 static void test_revision_survives_emptiness(void **state)
 {
@@ -342,6 +361,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_expiring_objects_are_bounded, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_compaction_by_number, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_compaction_by_age, bed_setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(test_compaction_by_age_of_a_long_history, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_revision_survives_emptiness, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_compaction_waits_for_readers, bed_setup, bed_teardown),
 	};
