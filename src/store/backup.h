@@ -17,6 +17,10 @@
 // were given after the backup was taken, or that the damaged file has lost, and no such revision may come again with
 // another meaning. At 50,000 writes a second this is used up after eight months. 2^63 has room for nine million
 // restores, 2^53 (clients that take a revision for a number) for nine thousand.
+// Where the file that a restore replaces is missing or cannot be read, nobody knows how far its revisions went, and a
+// backup that is restored twice would leap twice to the same place. Then it goes on at the microseconds since 1970, if
+// that is further: no store writes one a microsecond, so a later restore is further still. Until the year 2255 that is
+// less than 2^53.
 #define FL_STORE_REVISION_LEAP 1000000000000ULL
 
 struct fl_store_copied {

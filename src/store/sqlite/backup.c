@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/backup.h"
 #include "store/sqlite/internal.h"
@@ -172,15 +173,27 @@ static uint64_t leap(uint64_t a, uint64_t b)
 	return (newest < most ? newest : most) + FL_STORE_REVISION_LEAP;
 }
 
-// What is there may be damaged: that is why somebody restores.
-static uint64_t newest_in(const char *dir)
+// What is there may be damaged: that is why somebody restores. False: it does not say.
+static bool newest_in(const char *dir, uint64_t *ret)
 {
 	AUTO(fl_sqlite_close) sqlite3 *db = NULL;
 	int64_t rev = 0;
 	if (fl_sqlite_open_source(dir, NULL, &db, NULL) < 0 ||
-	    fl_sqlite_int(db, "SELECT ifnull(max(rev), 0) FROM log", &rev, NULL) < 0)
-		return 0;
-	return rev > 0 ? (uint64_t)rev : 0;
+	    fl_sqlite_int(db, "SELECT ifnull(max(rev), 0) FROM log", &rev, NULL) < 0 || rev <= 0)
+		return false;
+	*ret = (uint64_t)rev;
+	return true;
+}
+
+// Of a restored store. A clock that is far off is not asked: numbers above 2^53 are not for every client.
+static uint64_t restored_revision(const char *dir, uint64_t newest_of_backup)
+{
+	uint64_t newest;
+	if (newest_in(dir, &newest))
+		return leap(newest_of_backup, newest);
+	int64_t us = fl_real_ns() / 1000;
+	uint64_t rev = leap(newest_of_backup, 0);
+	return us > 0 && us < INT64_C(1) << 53 && (uint64_t)us > rev ? (uint64_t)us : rev;
 }
 
 static int copy_pages(const char *file, sqlite3 *to, struct fl_err *err)
@@ -212,7 +225,7 @@ int fl_store_restore(const char *dir, const char *file, struct fl_store_copied *
 	if (rc == 0)
 		rc = fl_sqlite_load(c.db, NULL, NULL, &f, err);
 	if (rc == 0)
-		rc = end_replace(dir, &c, leap(f.newest, newest_in(dir)), ret, err);
+		rc = end_replace(dir, &c, restored_revision(dir, f.newest), ret, err);
 	if (rc < 0)
 		fl_err_prefix(err, "restore %s to store %s", file, dir);
 	return rc;

@@ -309,6 +309,36 @@ static void test_restore(void **state)
 	}
 }
 
+// The store is lost, or cannot say how far it came, and not for the first time: what was given after the first restore
+// does not come again after the second.
+static void test_restore_over_what_cannot_be_read(void **state)
+{
+	struct bed *b = *state;
+	AUTO_FREE char *file = bed_path(b, "backup"), *db = bed_path(b, "fairlead.db"),
+		       *wal = bed_path(b, "fairlead.db-wal");
+	struct fl_store_copied c;
+	struct fl_err err = {0};
+	uint64_t last = fl_store_revision(b->s);
+	assert_int_equal(fl_store_backup(b->dir, file, &c, &err), 0);
+	for (int round = 0; round < 4; round++) {
+		bed_close(b);
+		unlink(wal);
+		if (round % 2)
+			write_all(db, "what was the header of a file", 29);
+		else
+			unlink(db);
+		restore(b, file, &c);
+		bed_open(b);
+		assert_int_equal(fl_store_revision(b->s), c.revision);
+		assert_true(c.revision > last && c.revision > FL_STORE_REVISION_LEAP);
+		assert_true(c.revision < 1ULL << 53);
+		assert_int_equal(watch_from(b, last), -ESTALE);
+		for (int i = 0; i < 50; i++)
+			last = (uint64_t)write_wait(b, FL_STORE_UPDATE, "ns", "o-03", "new");
+		assert_int_equal(last, c.revision + 50);
+	}
+}
+
 // A file that was copied by hand from a stopped store, with its history.
 static void test_restore_of_a_plain_copy(void **state)
 {
@@ -453,6 +483,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_backup_file, setup_filled, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_backup_of_a_damaged_store, setup_filled, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_restore, setup_filled, bed_teardown),
+	    cmocka_unit_test_setup_teardown(test_restore_over_what_cannot_be_read, setup_filled, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_restore_of_a_plain_copy, setup_filled, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_restore_refused, setup_filled, bed_teardown),
 	    cmocka_unit_test_setup_teardown(test_interrupted_replacement, setup_filled, bed_teardown),
