@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lock is an flock on <data-dir>/lock, so it ends with its holders however they end: the supervisor and each of its
-// roles, which inherit the descriptor. When it is free, nothing of them is at work any more. The pid inside only tells
-// whom to signal, and whether the supervisor itself is alive. It is signalled through a pidfd that is opened before the
-// lock is looked at again, so a reused pid is never hit.
+// roles, which inherit the descriptor. When it is free, nothing of them is at work any more.
+//
+// Who the supervisor is, and whether it is alive, is said by a POSIX lock on the same file, which no child inherits:
+// the kernel names its holder, in the pids of the one who asks. It is signalled through a pidfd that was opened before
+// the kernel named it once more, so a reused pid is never hit, nor one of another pid namespace. The pid that is
+// written into the file is for people.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,18 +32,22 @@ static int open_lock(const char *data_dir, struct fl_err *err)
 	return fd < 0 ? fl_err_set(err, -errno, "open %s: %s", path, strerror(errno)) : fd;
 }
 
-static pid_t holder_of(int fd)
+static pid_t written_in(int fd)
 {
 	char text[16] = {0};
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 	return n > 0 ? (pid_t)atoi(text) : 0;
 }
 
-static bool lives(pid_t pid)
+#define ELSEWHERE (-1) // a supervisor of another pid namespace: it has no pid here
+
+// 0: there is none, though roles of one that was killed may still be there.
+static pid_t supervisor_of(int fd)
 {
-	AUTO_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	return pidfd >= 0 && poll(&p, 1, 0) == 0; // readable: it ended, though its parent may not have looked yet
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (fcntl(fd, F_GETLK, &l) < 0 || l.l_type == F_UNLCK)
+		return 0;
+	return l.l_pid > 0 ? l.l_pid : ELSEWHERE;
 }
 
 // Somebody may have removed the file (a reset) between its opening and its locking.
@@ -63,15 +70,17 @@ int fl_supervisor_lock(const char *data_dir, int *ret_fd, struct fl_err *err)
 		if (fd < 0)
 			return fd;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			pid_t pid = holder_of(fd);
-			if (fl_mono_ms() - begun > (lives(pid) ? HOLDER_MS : ORPHANS_MS))
+			if (fl_mono_ms() - begun > (supervisor_of(fd) ? HOLDER_MS : ORPHANS_MS))
 				return fl_err_set(err, -EBUSY, "data directory %s is in use by `fairlead` (pid %d)",
-						  data_dir, (int)pid);
-			poll(NULL, 0, LOOK_MS); // roles on their way out, or one who has not written its pid yet
+						  data_dir, (int)written_in(fd));
+			poll(NULL, 0, LOOK_MS); // roles on their way out, or one that has just begun
 			continue;
 		}
 		if (!is_current(data_dir, fd))
 			continue;
+		struct flock mine = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+		if (fcntl(fd, F_SETLK, &mine) < 0)
+			return fl_err_set(err, -errno, "lock %s: %s", data_dir, strerror(errno));
 		char text[16];
 		int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 		if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
@@ -99,9 +108,14 @@ int fl_supervisor_stop_other(const char *data_dir, unsigned wait_ms, struct fl_e
 		return fd;
 	if (is_free(fd))
 		return 0;
-	pid_t pid = holder_of(fd);
+	pid_t pid = supervisor_of(fd);
+	if (pid == ELSEWHERE)
+		return fl_err_set(err, -EPERM,
+				  "stop `fairlead up`: it runs in another pid namespace, where its pid is %d; end it "
+				  "there",
+				  (int)written_in(fd));
 	AUTO_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (pidfd < 0 || is_free(fd))
+	if (pidfd < 0 || supervisor_of(fd) != pid)
 		return 0; // it has ended, if not its last role
 	static const int signals[] = {SIGTERM, SIGKILL};
 	for (unsigned i = 0; i < FL_COUNT(signals); i++) {

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,12 +103,35 @@ static void a_role_that_outlives_its_supervisor_is_awaited(void **state)
 	take();
 }
 
+// The pid in the file may be anybody's by now.
+static void a_stranger_is_not_ended(void **state)
+{
+	struct fl_err err = {0};
+	AUTO_FREE char *path = fl_asprintf("%s/lock", dir);
+	AUTO_CLOSE int fd = -1;
+	pid_t stranger = fork();
+
+	if (stranger == 0)
+		for (;;)
+			pause();
+	pid_t pid = holder(300, true); // a role that has yet to end
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_true(dprintf(fd, "%d\n", (int)stranger) > 0);
+	assert_int_equal(fl_supervisor_stop_other(dir, 20000, &err), 0);
+	take(); // waits for the role
+	assert_int_equal(waitpid(stranger, NULL, WNOHANG), 0);
+	kill(stranger, SIGKILL);
+	assert_int_equal(waitpid(stranger, NULL, 0), stranger);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_holder_that_stays_is_named),
 	    cmocka_unit_test(a_holder_that_is_about_to_end_is_awaited),
 	    cmocka_unit_test(a_role_that_outlives_its_supervisor_is_awaited),
+	    cmocka_unit_test(a_stranger_is_not_ended),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
