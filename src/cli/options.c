@@ -246,6 +246,30 @@ int fl_options_parse(int argc, char *const *argv, struct fl_options *ret, struct
 	return 0;
 }
 
+bool fl_options_listens_on(const struct fl_options *o, const struct fl_ip *ip)
+{
+	for (unsigned i = 0; i < o->n_listen; i++)
+		if (fl_ip_equal(&o->listen[i], ip) ||
+		    (fl_ip_is_unspecified(&o->listen[i]) && o->listen[i].family == ip->family))
+			return true;
+	return !o->n_listen;
+}
+
+static struct fl_ip choose_advertise(const struct fl_options *o, int family)
+{
+	struct fl_ip of_node = {0};
+	for (unsigned i = 0; i < o->n_node_ips; i++)
+		if (o->node_ips[i].family == family)
+			of_node = o->node_ips[i];
+	if (!of_node.family || fl_options_listens_on(o, &of_node))
+		return of_node;
+	for (unsigned i = 0; i < o->n_listen; i++)
+		if (o->listen[i].family == family && !fl_ip_is_loopback(&o->listen[i]) &&
+		    !fl_ip_is_link_local(&o->listen[i]))
+			return o->listen[i];
+	return of_node;
+}
+
 int fl_options_resolve(struct fl_options *o, struct fl_err *err)
 {
 	if (!o->node_name) {
@@ -266,9 +290,8 @@ int fl_options_resolve(struct fl_options *o, struct fl_err *err)
 	}
 	// default/kubernetes has one family, and its endpoint must be of it.
 	int family = o->service_cidrs[0].ip.family;
-	for (unsigned i = 0; i < o->n_node_ips && !o->advertise.family; i++)
-		if (o->node_ips[i].family == family)
-			o->advertise = o->node_ips[i];
+	if (!o->advertise.family)
+		o->advertise = choose_advertise(o, family);
 	if (!o->advertise.family)
 		return fl_err_set(err, -EINVAL,
 				  "this node has no IPv%d address for the API server, as --service-cidr wants",

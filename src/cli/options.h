@@ -42,8 +42,11 @@ bool fl_options_parse_listen(char *text, struct fl_ip *ret_ip, bool *ret_any, ui
 FL_WUR int fl_options_check(const struct fl_options *o, struct fl_err *err);
 // Whether this host is the one that resolved options speak of. In the network namespace that they name.
 FL_WUR int fl_options_check_host(const struct fl_options *o, struct fl_err *err);
-// Fills in what was left to the host: node name and addresses, advertise address. In the network namespace that the
-// options name.
+// Whether --api-listen has the API server listen on this address.
+bool fl_options_listens_on(const struct fl_options *o, const struct fl_ip *ip);
+// Fills in what was left to the host: node name and addresses, advertise address (the node's; where the API server does
+// not listen on it, the first that it listens on and others can send to). In the network namespace that the options
+// name.
 FL_WUR int fl_options_resolve(struct fl_options *o, struct fl_err *err);
 // The options as arguments, NULL-terminated, to be freed with fl_options_free_argv: parsing them gives the same
 // options.

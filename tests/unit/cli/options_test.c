@@ -121,6 +121,38 @@ static void names(void **state)
 	assert_non_null(strstr(mode, "--proxy-mode: proxy mode \"magic\" is not one of: "));
 }
 
+// What a node of two addresses advertises with this --api-listen; "!" when the API server does not listen there.
+static const char *advertised(const char *listen, const char *more)
+{
+	const char *given[] = {
+	    "up", "--node-ip=10.0.0.1,fd00::1", "--pod-cidr=10.1.0.0/16,fd00:2::/48", "--node-name=n", listen, more};
+	static char text[FL_IP_STRLEN + 2];
+	AUTO(fl_options_deinit) struct fl_options o = {0};
+	struct fl_err err = {0};
+	int rc = fl_options_parse(more ? 6 : 5, (char *const *)(uintptr_t)given, &o, &err);
+	if (rc == 0)
+		rc = fl_options_resolve(&o, &err);
+	if (rc < 0)
+		fail_msg("%s", err.text);
+	fl_ip_format(&o.advertise, text);
+	if (!fl_options_listens_on(&o, &o.advertise))
+		strcat(text, " !");
+	return text;
+}
+
+static void what_is_advertised_is_listened_on(void **state)
+{
+	assert_string_equal(advertised("--api-listen=:6443", NULL), "10.0.0.1");
+	assert_string_equal(advertised("--api-listen=0.0.0.0:6443", NULL), "10.0.0.1");
+	assert_string_equal(advertised("--api-listen=10.0.0.2:6443,10.0.0.1:6443", NULL), "10.0.0.1");
+	assert_string_equal(advertised("--api-listen=127.0.0.1:6443,[fd00::9]:6443,10.0.0.2:6443", NULL), "10.0.0.2");
+	assert_string_equal(advertised("--api-listen=127.0.0.1:6443,169.254.1.1:6443", NULL), "10.0.0.1 !");
+	assert_string_equal(advertised("--api-listen=[::]:6443", NULL), "10.0.0.1 !");
+	assert_string_equal(advertised("--api-listen=10.0.0.2:6443", "--advertise-address=10.0.0.3"), "10.0.0.3 !");
+	assert_string_equal(advertised("--api-listen=10.0.0.2:6443,[fd00::9]:6443", "--service-cidr=fd00:1::/108"),
+			    "fd00::9");
+}
+
 static void there_and_back(void **state)
 {
 	static const char *const given[] = {"up",
@@ -158,6 +190,7 @@ int main(void)
 	    cmocka_unit_test(addresses),
 	    cmocka_unit_test(names),
 	    cmocka_unit_test(words),
+	    cmocka_unit_test(what_is_advertised_is_listened_on),
 	    cmocka_unit_test(there_and_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
