@@ -227,7 +227,20 @@ int fl_pki_check(const char *cert_pem, const struct fl_pki_request *req, int *re
 	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) != 1)
 		return fail(err, "its notAfter");
 	// Days and seconds have the same sign: one second past is a day lost, not zero days left.
-	*ret_days_left = days == 0 && seconds < 0 ? -1 : days;
+	bool is_out = (days == 0 && seconds < 0) || X509_cmp_current_time(X509_get0_notBefore(cert)) > 0;
+	*ret_days_left = is_out ? -1 : days;
 	*ret_covers = covers(cert, req);
 	return 0;
+}
+
+bool fl_pki_belongs(const struct fl_pki_cert *c, const char *ca_pem)
+{
+	AUTO(fl_x509_free) X509 *cert = read_cert(c->cert_pem);
+	AUTO(fl_x509_free) X509 *ca = read_cert(ca_pem);
+	AUTO(fl_pkey_free) EVP_PKEY *key = read_key(c->key_pem);
+	bool ok = cert && ca && key && X509_check_private_key(cert, key) == 1 &&
+		  X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(ca)) == 0 &&
+		  X509_verify(cert, X509_get0_pubkey(ca)) == 1;
+	ERR_clear_error();
+	return ok;
 }

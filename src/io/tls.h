@@ -42,12 +42,15 @@ struct fl_pki_request {
 	const struct fl_ip *ips;
 	unsigned n_ips;
 	bool server, client; // extended key usage
-	unsigned days;       // validity; starts five minutes in the past, for clocks that differ
+	unsigned days;       // validity; starts two days in the past, for clocks that differ
 };
 
 FL_WUR int fl_pki_make_ca(const char *common_name, unsigned days, struct fl_pki_cert *ret, struct fl_err *err);
 FL_WUR int fl_pki_sign(const struct fl_pki_cert *ca, const struct fl_pki_request *req, struct fl_pki_cert *ret,
 		       struct fl_err *err);
-// Days until notAfter (negative when past), and whether every name and address of `req` stands in the certificate.
+// Days until notAfter (negative when past, or when notBefore is to come: the clock was ahead when it was signed), and
+// whether every name and address of `req` stands in the certificate.
 FL_WUR int fl_pki_check(const char *cert_pem, const struct fl_pki_request *req, int *ret_days_left, bool *ret_covers,
 			struct fl_err *err);
+// Whether `c` was signed by the key of the CA `ca_pem` and its own key is the one in it. Not whether it is in time.
+FL_WUR bool fl_pki_belongs(const struct fl_pki_cert *c, const char *ca_pem);

@@ -13,7 +13,7 @@
 
 #define CA_DAYS    3650
 #define CERT_DAYS  365
-#define RENEW_DAYS 30 // signed anew when less is left at a start
+#define RENEW_DAYS 182 // signed anew when no more is left, at a start or while the node runs
 
 struct role {
 	const char *file, *kubeconfig; // kubeconfig NULL: a certificate only
@@ -50,7 +50,8 @@ static int read_pair(const char *data_dir, const char *name, struct fl_pki_cert 
 	return rc;
 }
 
-// A certificate that is there is taken for good: it goes before its key changes and comes last.
+// The certificate goes before its key changes and comes last: a write that is cut short leaves a key without one, and
+// never a CA's certificate without its key, which ensure_ca refuses.
 static int write_pair(const char *data_dir, const char *name, const struct fl_pki_cert *c, struct fl_err *err)
 {
 	AUTO_FREE char *crt = path_of(data_dir, name, "crt"), *key = path_of(data_dir, name, "key");
@@ -60,30 +61,62 @@ static int write_pair(const char *data_dir, const char *name, const struct fl_pk
 	return rc < 0 ? rc : fl_file_write(crt, c->cert_pem, strlen(c->cert_pem), 0644, err);
 }
 
+// Where the CA is refused, for `why`. What it signed would be refused by everybody, and another CA is for somebody to
+// decide: it ends the trust of every kubeconfig that was handed out.
+static int refuse_ca(const char *data_dir, const char *why, struct fl_err *err)
+{
+	return fl_err_set(err, -EKEYREJECTED,
+			  "certificates: %s/pki/ca.crt %s; or remove the folder %s/pki, and the next start makes "
+			  "everything in it anew (copies of admin.kubeconfig are worth nothing then)",
+			  data_dir, why, data_dir);
+}
+
 static int ensure_ca(const char *data_dir, struct fl_pki_cert *ret, struct fl_err *err)
 {
-	int rc = read_pair(data_dir, "ca", ret, err);
-	if (rc != -ENOENT)
+	AUTO_FREE char *crt = path_of(data_dir, "ca", "crt"), *key = path_of(data_dir, "ca", "key");
+	AUTO(fl_pki_cert_deinit) struct fl_pki_cert ca = {0};
+	const struct fl_pki_request any = {0};
+	int days = 0;
+	bool covers;
+	if (access(crt, F_OK) < 0 && errno == ENOENT) {
+		int rc = fl_pki_make_ca("fairlead-ca", CA_DAYS, ret, err);
+		return rc < 0 ? rc : write_pair(data_dir, "ca", ret, err);
+	}
+	if (access(key, F_OK) < 0 && errno == ENOENT)
+		return refuse_ca(data_dir, "is there and its key ca.key is not: put that back", err);
+	int rc = read_pair(data_dir, "ca", &ca, err);
+	if (rc < 0)
 		return rc;
-	rc = fl_pki_make_ca("fairlead-ca", CA_DAYS, ret, err);
-	return rc < 0 ? rc : write_pair(data_dir, "ca", ret, err);
+	if ((rc = fl_pki_check(ca.cert_pem, &any, &days, &covers, err)) < 0)
+		return fl_err_prefix(err, "%s", crt);
+	if (!fl_pki_belongs(&ca, ca.cert_pem))
+		return refuse_ca(data_dir, "and ca.key do not belong together: put the right ones back", err);
+	if (days < 0)
+		return refuse_ca(data_dir, "has expired, or is not valid yet: set the clock if it is wrong", err);
+	*ret = ca;
+	ca = (struct fl_pki_cert){0};
+	return 0;
 }
 
 static int ensure_cert(const char *data_dir, const char *name, const struct fl_pki_cert *ca,
-		       const struct fl_pki_request *req, struct fl_err *err)
+		       const struct fl_pki_request *req, bool *ret_signed, struct fl_err *err)
 {
 	AUTO(fl_pki_cert_deinit) struct fl_pki_cert have = {0};
 	int days = 0;
 	bool covers = false;
 	if (read_pair(data_dir, name, &have, NULL) == 0 &&
-	    fl_pki_check(have.cert_pem, req, &days, &covers, NULL) == 0 && covers && days > RENEW_DAYS)
+	    fl_pki_check(have.cert_pem, req, &days, &covers, NULL) == 0 && covers && days > RENEW_DAYS &&
+	    fl_pki_belongs(&have, ca->cert_pem))
 		return 0;
 	AUTO(fl_pki_cert_deinit) struct fl_pki_cert fresh = {0};
 	int rc = fl_pki_sign(ca, req, &fresh, err);
-	return rc < 0 ? rc : write_pair(data_dir, name, &fresh, err);
+	if (rc < 0)
+		return rc;
+	*ret_signed = true; // though it may not be written whole: it is not what it was
+	return write_pair(data_dir, name, &fresh, err);
 }
 
-int fl_pki_ensure(const struct fl_pki_layout_opts *o, struct fl_err *err)
+int fl_pki_ensure(const struct fl_pki_layout_opts *o, bool *ret_signed, struct fl_err *err)
 {
 	AUTO_FREE char *dir = fl_asprintf("%s/pki", o->data_dir),
 		       *svc = fl_asprintf("kubernetes.default.svc.%s", o->cluster_domain),
@@ -104,13 +137,13 @@ int fl_pki_ensure(const struct fl_pki_layout_opts *o, struct fl_err *err)
 					 .n_ips = o->n_ips + 2,
 					 .server = true,
 					 .days = CERT_DAYS};
-	if ((rc = ensure_cert(o->data_dir, "apiserver", &ca, &serving, err)) < 0)
+	if ((rc = ensure_cert(o->data_dir, "apiserver", &ca, &serving, ret_signed, err)) < 0)
 		return rc;
 	const char *node_names[] = {o->node_name, "localhost", NULL}, *nodes_group[] = {"system:nodes", NULL};
 	serving.common_name = node_user;
 	serving.organizations = nodes_group;
 	serving.dns_names = node_names;
-	if ((rc = ensure_cert(o->data_dir, "kubelet", &ca, &serving, err)) < 0)
+	if ((rc = ensure_cert(o->data_dir, "kubelet", &ca, &serving, ret_signed, err)) < 0)
 		return rc;
 	for (unsigned i = 0; i < FL_COUNT(roles); i++) {
 		const char *groups[] = {roles[i].group, NULL};
@@ -118,7 +151,7 @@ int fl_pki_ensure(const struct fl_pki_layout_opts *o, struct fl_err *err)
 						.organizations = groups,
 						.client = true,
 						.days = CERT_DAYS};
-		if ((rc = ensure_cert(o->data_dir, roles[i].file, &ca, &client, err)) < 0)
+		if ((rc = ensure_cert(o->data_dir, roles[i].file, &ca, &client, ret_signed, err)) < 0)
 			return rc;
 	}
 	return 0;

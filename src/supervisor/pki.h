@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The certificates of one installation, under <data-dir>/pki: a CA (10 years), and what it signs (1 year): the API
 // server's serving certificate, the client certificates of the roles and of the administrator, the node's serving
-// certificate. Made at the first start; made again when they are about to expire or no longer cover the names and
-// addresses in use. Kubeconfigs of the roles are under <data-dir>/kubeconfig.
+// certificate. Made at the first start; signed anew when half their life is over, when the clock says that they are not
+// in time, when they no longer cover the names and addresses in use or are not of this CA. Kubeconfigs of the roles are
+// under <data-dir>/kubeconfig.
 #pragma once
+
+#include <stdbool.h>
 
 #include "base/err.h"
 #include "base/ip.h"
@@ -15,7 +18,9 @@ struct fl_pki_layout_opts {
 	unsigned n_ips;
 };
 
-FL_WUR int fl_pki_ensure(const struct fl_pki_layout_opts *o, struct fl_err *err);
+// Makes what is missing and signs anew what must be. *ret_signed becomes true when something was signed, also where
+// what followed failed; it is never made false. -EKEYREJECTED: the CA has expired, its key is missing or another's.
+FL_WUR int fl_pki_ensure(const struct fl_pki_layout_opts *o, bool *ret_signed, struct fl_err *err);
 
 // Writes admin.kubeconfig (mode 0600) for `admin_server` and the roles' for `role_server`; both "https://host:port".
 // Needs fl_pki_ensure.

@@ -18,11 +18,15 @@
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define STEADY_MS      10000 // a role that ran this long has recovered: its back-off is forgotten
-#define API_TRIES      4     // before it served once: the one before may still be on its way out of a port
-#define SLOW_MS        5000  // not ready by then: say who is missing
-#define STOP_MS        8000  // then SIGKILL
-#define READY_FD       3     // of a role, "3" in its environment
+#define STEADY_MS      10000         // a role that ran this long has recovered: its back-off is forgotten
+#define API_TRIES      4             // before it served once: the one before may still be on its way out of a port
+#define SLOW_MS        5000          // not ready by then: say who is missing
+#define STOP_MS        8000          // then SIGKILL
+#define READY_FD       3             // of a role, "3" in its environment
+#define TICK_MS        5000          // a look at the clocks
+#define JUMP_NS        60000000000LL // of the wall clock against the one that runs evenly
+#define RETRY_MS       300000        // when certificates could not be renewed: a full disk, say
+#define TURN_MS        20000         // for a role with new certificates to be ready, before the next one's turn
 
 struct role {
 	struct sup *sup;
@@ -31,6 +35,7 @@ struct role {
 	uv_timer_t again;
 	struct ear *ear; // hears the running process; NULL: it has closed its end
 	bool running, ready;
+	bool renewing; // told to end, so that it starts with new certificates
 	unsigned backoff_ms, ended;
 	uint64_t started_ms;
 };
@@ -45,8 +50,11 @@ struct sup {
 	const struct fl_supervisor_opts *o;
 	uv_loop_t loop;
 	uv_signal_t term, intr, child;
-	uv_timer_t slow, kill, bury;
+	uv_timer_t slow, kill, bury, tick, wait;
 	struct role roles[8];
+	unsigned turn;     // whose turn it is to start with new certificates; n_roles: nobody's
+	int64_t clocks_ns; // wall clock less monotonic clock, when certificates were last looked at
+	uint64_t renew_at_ms;
 	bool stopping, others_started, announced;
 	int rc;
 	struct fl_err *err;
@@ -57,6 +65,7 @@ static void stop(struct sup *s);
 static void stop_next(struct sup *s);
 
 static void start(struct role *r);
+static void renew_next(struct sup *s);
 
 static void on_again(uv_timer_t *t)
 {
@@ -71,7 +80,8 @@ static void end_if_idle(struct sup *s)
 		if (s->roles[i].running)
 			return;
 	uv_handle_t *const handles[] = {(uv_handle_t *)&s->term, (uv_handle_t *)&s->intr, (uv_handle_t *)&s->child,
-					(uv_handle_t *)&s->slow, (uv_handle_t *)&s->kill, (uv_handle_t *)&s->bury};
+					(uv_handle_t *)&s->slow, (uv_handle_t *)&s->kill, (uv_handle_t *)&s->bury,
+					(uv_handle_t *)&s->tick, (uv_handle_t *)&s->wait};
 	for (unsigned i = 0; i < FL_COUNT(handles); i++)
 		uv_close(handles[i], NULL);
 	for (unsigned i = 0; i < s->o->n_roles; i++)
@@ -135,6 +145,11 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(e->buf, sizeof(e->buf));
 }
 
+static struct role *current(struct sup *s) // NULL: nobody's turn
+{
+	return s->turn < s->o->n_roles ? &s->roles[s->turn] : NULL;
+}
+
 static void on_told(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 {
 	struct role *r = ((struct ear *)h->data)->role;
@@ -148,6 +163,10 @@ static void on_told(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 		start_others(r->sup);
 	else if (!r->sup->announced)
 		announce(r->sup);
+	if (!r->renewing && r == current(r->sup)) {
+		r->sup->turn++;
+		renew_next(r->sup);
+	}
 }
 
 static void on_slow(uv_timer_t *t)
@@ -192,11 +211,83 @@ static void on_child(uv_signal_t *h, int signum)
 	uv_timer_start(&s->bury, on_bury, 0, 0); // after libuv has taken its own
 }
 
+// ---- new certificates: roles read theirs when they start, so each is started anew, one after the other, while the
+// others serve. The API server is the first, since a client that starts with new certificates must find it in time.
+
+static void on_turn_over(uv_timer_t *t)
+{
+	struct sup *s = t->data;
+	struct role *r = current(s);
+	if (r && r->renewing) {
+		fl_warn("role did not end in time role=%s", r->spec->name);
+		uv_process_kill(&r->process, SIGKILL);
+		return; // its end brings on_role_exit
+	}
+	s->turn++; // it is not ready, for reasons of its own or since another is not: go on
+	renew_next(s);
+}
+
+static void renew_next(struct sup *s)
+{
+	uv_timer_stop(&s->wait);
+	for (struct role *r; (r = current(s)); s->turn++) {
+		if (!r->running) // it reads them when its back-off is over
+			continue;
+		r->renewing = true;
+		uv_process_kill(&r->process, SIGTERM);
+		uv_timer_start(&s->wait, on_turn_over, STOP_MS, 0);
+		return;
+	}
+}
+
+static int64_t clocks_apart(void)
+{
+	return fl_real_ns() - (int64_t)fl_mono_ns();
+}
+
+// Certificates grow old by the wall clock, which may be set, and runs on while the host sleeps.
+static void on_tick(uv_timer_t *t)
+{
+	struct sup *s = t->data;
+	struct fl_err err = {0};
+	int64_t apart = clocks_apart();
+	bool jumped = llabs(apart - s->clocks_ns) > JUMP_NS;
+	if (s->stopping || !s->others_started || current(s) || (!jumped && fl_mono_ms() < s->renew_at_ms))
+		return;
+	int rc = s->o->renew(s->o->arg, &err);
+	unsigned every = s->o->renew_every_ms;
+	s->clocks_ns = apart;
+	s->renew_at_ms = fl_mono_ms() + (rc < 0 && every > RETRY_MS ? RETRY_MS : every);
+	if (rc < 0)
+		fl_error("certificates could not be renewed: %s", err.text);
+	if (rc > 0) {
+		s->turn = 0;
+		renew_next(s);
+	}
+}
+
+static void start_ticking(struct sup *s)
+{
+	unsigned every = s->o->renew_every_ms < TICK_MS ? s->o->renew_every_ms : TICK_MS;
+	s->clocks_ns = clocks_apart();
+	s->renew_at_ms = fl_mono_ms() + s->o->renew_every_ms;
+	if (s->o->renew)
+		uv_timer_start(&s->tick, on_tick, every, every);
+}
+
 // ---- roles
 
 static bool is_hopeless(const struct role *r)
 {
 	return r == &r->sup->roles[0] && !r->sup->others_started && r->ended >= API_TRIES;
+}
+
+static void start_later(struct role *r)
+{
+	r->backoff_ms = !r->backoff_ms                       ? BACKOFF_MIN_MS
+			: r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2
+							     : BACKOFF_MAX_MS;
+	uv_timer_start(&r->again, on_again, r->backoff_ms, 0);
 }
 
 static void on_role_exit(uv_process_t *p, int64_t status, int signum)
@@ -213,6 +304,13 @@ static void on_role_exit(uv_process_t *p, int64_t status, int signum)
 		end_if_idle(s);
 		return;
 	}
+	if (r->renewing) {
+		r->renewing = false;
+		fl_info("role is started anew, there are new certificates role=%s", r->spec->name);
+		uv_timer_start(&r->again, on_again, 0, 0); // when the handle is closed
+		uv_timer_start(&s->wait, on_turn_over, TURN_MS, 0);
+		return;
+	}
 	snprintf(how, sizeof(how), signum ? "signal=%d" : "status=%d", signum ? signum : (int)status);
 	if (is_hopeless(r)) {
 		fail(s,
@@ -222,12 +320,9 @@ static void on_role_exit(uv_process_t *p, int64_t status, int signum)
 	}
 	if (fl_mono_ms() - r->started_ms > STEADY_MS)
 		r->backoff_ms = 0;
-	r->backoff_ms = !r->backoff_ms                       ? BACKOFF_MIN_MS
-			: r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2
-							     : BACKOFF_MAX_MS;
+	start_later(r);
 	fl_error("role ended, starting it again role=%s pid=%d %s after_ms=%u", r->spec->name, p->pid, how,
 		 r->backoff_ms);
-	uv_timer_start(&r->again, on_again, r->backoff_ms, 0);
 }
 
 static void listen_to(struct role *r)
@@ -265,10 +360,11 @@ static void start(struct role *r)
 	r->started_ms = fl_mono_ms();
 	int rc = uv_spawn(&s->loop, &r->process, &opts);
 	if (rc < 0) {
-		fl_error("role could not be started role=%s reason=%s", r->spec->name, uv_strerror(rc));
 		uv_close((uv_handle_t *)&r->process, NULL);
 		close_ear(r);
-		uv_timer_start(&r->again, on_again, BACKOFF_MAX_MS, 0);
+		start_later(r);
+		fl_error("role could not be started role=%s reason=%s after_ms=%u", r->spec->name, uv_strerror(rc),
+			 r->backoff_ms);
 		return;
 	}
 	r->running = true;
@@ -310,6 +406,7 @@ static void stop(struct sup *s)
 	if (s->stopping)
 		return;
 	s->stopping = true;
+	uv_timer_stop(&s->wait);
 	for (unsigned i = s->o->n_roles; i-- > 1;)
 		if (s->roles[i].running)
 			uv_process_kill(&s->roles[i].process, SIGTERM);
@@ -335,6 +432,10 @@ static void init_handles(struct sup *s)
 	uv_timer_init(&s->loop, &s->slow);
 	uv_timer_init(&s->loop, &s->kill);
 	uv_timer_init(&s->loop, &s->bury);
+	uv_timer_init(&s->loop, &s->tick);
+	uv_timer_init(&s->loop, &s->wait);
+	s->turn = s->o->n_roles;
+	s->tick.data = s->wait.data = s;
 	s->term.data = s->intr.data = s->child.data = s->slow.data = s->kill.data = s->bury.data = s;
 	uv_signal_start(&s->term, on_signal, SIGTERM);
 	uv_signal_start(&s->intr, on_signal, SIGINT);
@@ -363,6 +464,7 @@ int fl_supervisor_run(const struct fl_supervisor_opts *o, struct fl_err *err)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) // then somebody else reaps them
 		fl_debug("cannot adopt processes: %s", strerror(errno));
 	init_handles(&s);
+	start_ticking(&s);
 	start(&s.roles[0]);
 	uv_run(&s.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s.loop);

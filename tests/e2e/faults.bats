@@ -168,12 +168,16 @@ decided() { grep -qE '^fairlead: ready|is in use by' "$WORLD_DIR/a.log" || gone 
 	done
 }
 
-shifted_node_up() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/shift node_up one; }
+shifted() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/shift "$@"; } # COMMAND goes by the clock that jumps
+
+shifted_node_up() {
+	gcc -shared -fPIC -O1 -o "$WORLD_DIR/clock_shift.so" "$ROOT/tests/e2e/clock_shift.c" -ldl
+	echo 0 >"$WORLD_DIR/shift"
+	shifted node_up one
+}
 
 @test "the wall clock jumps hours forward and back: pods, Services, leases and names go on, and everything may be started anew" {
 	local seconds i=0 before
-	gcc -shared -fPIC -O1 -o "$WORLD_DIR/clock_shift.so" "$ROOT/tests/e2e/clock_shift.c" -ldl
-	echo 0 >"$WORLD_DIR/shift"
 	shifted_node_up
 	three_pods
 	before=$(pods_of webui)
@@ -191,12 +195,43 @@ shifted_node_up() { LD_PRELOAD=$WORLD_DIR/clock_shift.so CLOCK_SHIFT=$WORLD_DIR/
 		[[ $(kc one get events --field-selector "involvedObject.name=jump-$i" -o name | wc -l) -gt 0 ]]
 		if ((i % 2)); then
 			kill_all one
-			shifted_node_up
+			shifted node_up one
 			agree one 20
 			[[ $(kc one get events --field-selector "involvedObject.name=jump-$i" -o name | wc -l) -gt 0 ]]
 		fi
 		round_over "clock jump" "$i" 3
 	done
+	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	nothing_left
+}
+
+# by_api CURL-ARG...: asks the API server as the administrator
+by_api() {
+	on one curl -sf --max-time 5 --cacert "$WORLD_DIR/one/pki/ca.crt" --cert "$WORLD_DIR/one/pki/admin.crt" --key "$WORLD_DIR/one/pki/admin.key" "$@"
+}
+
+@test "the wall clock jumps beyond the end of every certificate, and back: they are signed anew, and roles, pods and the administrator go on" {
+	local seconds i=0 before
+	shifted_node_up
+	three_pods
+	before=$(pods_of webui)
+	anew() { [[ $(grep -c 'role is started anew, there are new certificates' "$WORLD_DIR/one/up.log") == $((5 * i)) ]]; }
+	for seconds in 34560000 0; do
+		i=$((i + 1))
+		echo "$seconds" >"$WORLD_DIR/shift"
+		wait_for 40 anew
+		wait_for 20 shifted by_api https://127.0.0.1:6443/readyz
+		shifted by_api -X POST -H 'Content-Type: application/json' -d "{\"metadata\":{\"name\":\"signed-$i\"}}" \
+			https://127.0.0.1:6443/api/v1/namespaces/default/configmaps >/dev/null
+		shifted agree one 30
+	done
+	[[ $(kc one get configmap signed-1 signed-2 -o name | wc -l) == 2 ]]
+	[[ $(pods_of webui) == "$before" ]]
+	kc one run anew --image=fairlead/echo
+	kc one wait --for=condition=Ready pod/anew --timeout=20s
+	kc one logs anew # the node's own certificate
+	run grep 'role ended' "$WORLD_DIR/one/up.log"
+	[[ $status == 1 ]]
 	"$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
 	nothing_left
 }

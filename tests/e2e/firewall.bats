@@ -9,7 +9,7 @@ setup_file() {
 	node_ns one 1
 	on one sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1 # strict
 	on one iptables-nft -P FORWARD DROP
-	node_up one
+	node_up one --api-listen=:0 # the port that is picked is the one to let pods through to
 	kc one apply -f "$ROOT/examples/webui.yaml"
 	kc one create service nodeport outside --tcp=80:8080 --node-port=30036
 	kc one patch service outside --type=merge -p '{"spec":{"selector":{"app":"webui"}}}'

@@ -62,6 +62,12 @@ no_process() { [[ -z $(processes_of one) ]]; }
 	node_up one
 }
 
+@test "an API server on loopback alone: the administrator is led there, and told that pods cannot reach it" {
+	node_up one --api-listen=127.0.0.1:6443
+	kc one get node one
+	grep -q 'warn up: pods cannot reach the API server' "$WORLD_DIR/one/up.log"
+}
+
 @test "a role that cannot start is named, and what it waits for is seen to go away" {
 	ip netns exec "$WORLD-one" socat UDP4-LISTEN:53,reuseaddr,fork /dev/null 3>&- 4>&- &
 	local socat=$!

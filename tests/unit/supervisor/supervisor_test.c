@@ -52,6 +52,8 @@ static const char *name_of_role;
 static void on_term(int signum)
 {
 	note("order", name_of_role);
+	note("life", "-");
+	note("life", name_of_role);
 	_exit(0);
 }
 
@@ -78,6 +80,8 @@ static int play_role(int argc, char **argv)
 		note("env", "leaked");
 	fl_notify_init();
 	note(name_of_role, "start");
+	note("life", "+");
+	note("life", name_of_role);
 	for (int i = 3; i < argc; i++) {
 		if (fl_streq(argv[i], "deaf"))
 			signal(SIGTERM, SIG_IGN);
@@ -114,6 +118,15 @@ static int on_port(void *arg, uint16_t port, struct fl_err *err)
 	return port == 7777 ? 0 : fl_err_set(err, -EINVAL, "port %u", port);
 }
 
+// There are new certificates once, when the test says so.
+static int renew(void *arg, struct fl_err *err)
+{
+	AUTO_FREE char *old = fl_asprintf("%s/old", dir);
+
+	note("renew", "asked");
+	return unlink(old) == 0;
+}
+
 static pid_t start(struct fl_supervised *roles, unsigned n)
 {
 	AUTO_FREE char *out = fl_asprintf("%s/out", dir), *log = fl_asprintf("%s/log", dir);
@@ -125,6 +138,8 @@ static pid_t start(struct fl_supervised *roles, unsigned n)
 				       .n_roles = n,
 				       .port_file = port_file,
 				       .on_port = on_port,
+				       .renew = renew,
+				       .renew_every_ms = 5,
 				       .admin_kubeconfig = "/admin",
 				       .started_ms = fl_mono_ms()};
 	struct fl_err err = {0};
@@ -287,6 +302,49 @@ static void the_api_server_ends_last(void **state)
 	assert_true(fl_starts_with(strrchr(order, 'a'), "api "));
 }
 
+// With new certificates each role is ended and started in its turn; the next one when it is ready, or has failed to be.
+static void new_certificates_start_the_roles_one_by_one(void **state)
+{
+	struct fl_supervised roles[] = {
+	    {"api", ROLE("api", "port", "ready")}, {"a", ROLE("a", "ready")}, {"b", ROLE("b", "ready")}};
+	pid_t pid = start(roles, 3);
+	AUTO_FREE char *old = fl_asprintf("%s/old", dir), *life = fl_asprintf("%s/life", dir);
+
+	wait_count("out", "fairlead: ready", 1);
+	wait_count("renew", "asked", 3); // nothing to do
+	assert_int_equal(unlink(life), 0);
+	assert_int_equal(fl_file_write(old, "", 0, 0600, NULL), 0);
+	wait_count("b", "start", 2);
+	wait_count("renew", "asked", count("renew", "asked") + 2); // it is over
+	AUTO_FREE char *lines = read_note("life");
+	char said[64] = "";
+	for (char *save = NULL, *word = strtok_r(lines, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
+		if (!strchr("0123456789", word[0]))
+			snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s", word);
+	assert_string_equal(said, "-api+api-a+a-b+b");
+	assert_int_equal(count("log", "role is started anew, there are new certificates role="), 3);
+	assert_int_equal(count("log", "role ended"), 0);
+	assert_int_equal(stop(pid), 0);
+	assert_int_equal(count("out", "fairlead: ready"), 1);
+}
+
+// A role that cannot even be started is tried as often as one that dies.
+static void a_role_that_cannot_be_started_is_tried_soon(void **state)
+{
+	size_t n = 256 * 1024; // more than one argument may have
+	AUTO_FREE char *huge = fl_malloc(n + 1);
+	struct fl_supervised roles[] = {{"api", ROLE("api", "port", "ready")}, {"a", ROLE("a", huge)}};
+
+	memset(huge, 'x', n);
+	huge[n] = '\0';
+	pid_t pid = start(roles, 2);
+	wait_count("log", "role could not be started role=a ", 4);
+	assert_int_equal(count("log", "after_ms=100\n"), 1);
+	assert_int_equal(count("log", "after_ms=200\n"), 1);
+	assert_int_equal(count("log", "after_ms=400\n"), 1);
+	assert_int_equal(stop(pid), 0);
+}
+
 static void told_to_end_before_it_is_ready(void **state)
 {
 	struct fl_supervised roles[] = {{"api", ROLE("api")}, {"a", ROLE("a", "ready")}};
@@ -326,6 +384,8 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup(the_dead_are_replaced_and_buried, fresh_dir),
 	    cmocka_unit_test_setup(an_api_server_that_never_serves_ends_it, fresh_dir),
 	    cmocka_unit_test_setup(the_api_server_ends_last, fresh_dir),
+	    cmocka_unit_test_setup(new_certificates_start_the_roles_one_by_one, fresh_dir),
+	    cmocka_unit_test_setup(a_role_that_cannot_be_started_is_tried_soon, fresh_dir),
 	    cmocka_unit_test_setup(told_to_end_before_it_is_ready, fresh_dir),
 	    cmocka_unit_test_setup(roles_die_with_it, fresh_dir),
 	};
