@@ -125,6 +125,26 @@ static bool is_data(const char *name)
 	return false;
 }
 
+static bool is_empty_folder(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned n = 0;
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return d && n == 2; // . and ..
+}
+
+static int remove_data(const char *path, struct fl_err *err)
+{
+	int rc = fl_file_remove_all(path, err);
+	if (rc != -EBUSY || !is_empty_folder(path))
+		return rc;
+	fl_warn("the folder stays: something is mounted there, and its data are gone path=%s", path);
+	return 0;
+}
+
 int fl_cli_finish_reset(const char *data_dir, bool keep_output, struct fl_err *err)
 {
 	AUTO_FREE char *marker = fl_asprintf("%s/" RESET_MARKER, data_dir);
@@ -137,7 +157,7 @@ int fl_cli_finish_reset(const char *data_dir, bool keep_output, struct fl_err *e
 	for (struct dirent *e; rc == 0 && (e = readdir(d));) {
 		AUTO_FREE char *path = fl_asprintf("%s/%s", data_dir, e->d_name);
 		if (is_data(e->d_name) && !(keep_output && is_output(path)))
-			rc = fl_file_remove_all(path, err);
+			rc = remove_data(path, err);
 	}
 	closedir(d);
 	return rc < 0 ? rc : fl_file_remove_all(marker, err);

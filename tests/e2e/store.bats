@@ -129,6 +129,7 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	run kc one create configmap "large-$i" --from-file="a=$WORLD_DIR/large"
 	[[ $status != 0 && $output == *"no space left on the disk"* ]]
 	kill_role one proxy # what needs no write goes on
+	role_is_back one proxy
 	kill_role one dns
 	role_is_back one dns
 	rm "$WORLD_DIR/one/store/filler"
@@ -138,6 +139,12 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	kill "$watcher"
 	load_stop
 	load_report
+	agree one 20
+}
+
+no_roles() { # containers live on
+	local p
+	for p in $(processes_of one); do [[ $(cat "/proc/$p/comm") == fairlead-shim ]] || return 1; done
 }
 
 @test "damage is refused at the start and named" {
@@ -150,6 +157,9 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	EOF
 	run on one timeout 10 "$FAIRLEAD" apiserver --data-dir="$WORLD_DIR/one"
 	[[ $status == 1 && $output == *"(configmaps default/other-1) is damaged"* ]]
+	run timeout 30 "$FAIRLEAD" up --netns="/run/netns/$WORLD-one" --data-dir="$WORLD_DIR/one" --node-name=one 3>&- 4>&-
+	[[ $status == 1 && $output == *"(configmaps default/other-1) is damaged"* && $output == *"the apiserver cannot be started"* ]]
+	no_roles
 }
 
 @test "a repair names what it drops and keeps the rest" {
@@ -210,4 +220,15 @@ watch_from() { kc one get --raw "/api/v1/namespaces/default/configmaps?watch=1&r
 	wait_for 10 name_is one away "$ip"
 	wait_for 10 name_is one before ''
 	[[ $(pid_of one dns) == "$pid" ]]
+}
+
+@test "a reset leaves the mount point of the store and nothing in it, and up starts anew" {
+	run "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one"
+	[[ $status == 0 && $output == *"the folder stays: something is mounted there, and its data are gone path=$WORLD_DIR/one/store"* ]]
+	mountpoint -q "$WORLD_DIR/one/store"
+	[[ -z $(ls -A "$WORLD_DIR/one/store") ]]
+	node_up one
+	kc one get node one
+	run kc one get configmap before
+	[[ $status != 0 && $output == *NotFound* ]]
 }
