@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Builds build/fairlead with what is installed. Knobs: SAN=1 (ASan + UBSan), CC=clang, O=<build directory>, V=1.
+# Builds build/fairlead with what is installed. Knobs: SAN=1 (ASan + UBSan), CC=clang, O=<build directory>, V=1; of `make install` PREFIX and DESTDIR.
 # Layers are those of docs/architecture.md: a component may use only the components named before it in COMPONENTS.
 
 CC      ?= gcc
@@ -108,6 +108,10 @@ bench-bins: $(patsubst bench/%.c,$(O)/bench/%,$(BENCH_SRCS))
 bench: all bench-bins ; bench/run.sh
 
 .PHONY: up down check check-long lint compile_commands.json install
+PREFIX  ?= /usr/local
+install: all
+	install -D -m 0755 $(O)/fairlead $(DESTDIR)$(PREFIX)/bin/fairlead
+	install -D -m 0644 docs/man/fairlead.8 $(DESTDIR)$(PREFIX)/share/man/man8/fairlead.8
 up: ; @scripts/up.sh
 down: ; @scripts/down.sh
 check: ; @tests/check.sh

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fairlead exec [-n NAMESPACE] [-c CONTAINER] [-t] [--data-dir=DIR] POD -- COMMAND...: on the pod's own host, by the
-// OCI runtime.
+// fairlead exec [-n NAMESPACE] [-c CONTAINER] [-it] [--data-dir=DIR] POD -- COMMAND...: on the pod's own host, by the
+// OCI runtime. Standard input is the command's in any case, so -i changes nothing: it is taken since people type it.
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 static int usage(int status)
 {
 	fprintf(status ? stderr : stdout,
-		"usage: fairlead exec [-n NAMESPACE] [-c CONTAINER] [-t] [--data-dir=DIR] POD -- COMMAND [ARG ...]\n");
+		"usage: fairlead exec [-n NAMESPACE] [-c CONTAINER] [-it] [--data-dir=DIR] POD -- COMMAND [ARG ...]\n");
 	return status;
 }
 
@@ -27,8 +27,12 @@ int fl_verb_exec(int argc, char **argv)
 			o.ns = argv[++i];
 		else if (!strcmp(a, "-c") && i + 1 < argc)
 			o.container = argv[++i];
-		else if (!strcmp(a, "-t"))
+		else if (!strcmp(a, "-t") || !strcmp(a, "-it") || !strcmp(a, "-ti"))
 			o.tty = true;
+		else if (!strcmp(a, "-i"))
+			continue;
+		else if (!strcmp(a, "--data-dir") && i + 1 < argc)
+			o.data_dir = argv[++i];
 		else if (!strncmp(a, data_dir, sizeof(data_dir) - 1))
 			o.data_dir = a + sizeof(data_dir) - 1;
 		else if (!strcmp(a, "--help") || !strcmp(a, "-h"))

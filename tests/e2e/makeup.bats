@@ -28,3 +28,10 @@ teardown() { world_end; }
 	[[ -z $(processes_of one) ]]
 	diff "$BATS_TEST_TMPDIR/before" <(node_facts one)
 }
+
+@test "make install puts the program and its manual page where they are asked for" {
+	make -s -C "$ROOT" O="$(dirname "$FAIRLEAD")" install DESTDIR="$BATS_TEST_TMPDIR/root" PREFIX=/opt/fl
+	[[ $("$BATS_TEST_TMPDIR/root/opt/fl/bin/fairlead" version) == "$("$FAIRLEAD" version)" ]]
+	cmp "$ROOT/docs/man/fairlead.8" "$BATS_TEST_TMPDIR/root/opt/fl/share/man/man8/fairlead.8"
+	[[ $(find "$BATS_TEST_TMPDIR/root" -type f | wc -l) == 2 ]]
+}
