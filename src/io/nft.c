@@ -506,15 +506,53 @@ void nft_expr_masquerade(struct nft_batch *b)
 	end_expr(b, e);
 }
 
-bool nft_table_stands(struct fl_netlink *nl, uint8_t family, const char *table)
+// ---- what stands in the kernel
+
+static struct nlmsghdr *begin_question(char *buf, uint16_t type, uint8_t family)
 {
-	char buf[256];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
 
-	h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+	h->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
 	h->nlmsg_flags = NLM_F_REQUEST;
 	struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
 	*g = (struct nfgenmsg){.nfgen_family = family, .version = NFNETLINK_V0};
+	return h;
+}
+
+bool nft_table_stands(struct fl_netlink *nl, uint8_t family, const char *table)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *h = begin_question(buf, NFT_MSG_GETTABLE, family);
+
 	mnl_attr_put_strz(h, NFTA_TABLE_NAME, table);
 	return fl_netlink_talk(nl, h, NULL, NULL, NULL) != -ENOENT;
+}
+
+static int take_use(const struct nlmsghdr *msg, void *arg)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each (attr, msg, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(attr) == NFTA_CHAIN_USE)
+			*(uint32_t *)arg = ntohl(mnl_attr_get_u32(attr));
+	}
+	return 0;
+}
+
+int nft_read_chain_use(struct fl_netlink *nl, uint8_t family, const char *table, const char *chain, uint32_t *ret,
+		       struct fl_err *err)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *h = begin_question(buf, NFT_MSG_GETCHAIN, family);
+	uint32_t use = 0;
+
+	mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, table);
+	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, chain);
+	int rc = fl_netlink_talk(nl, h, take_use, &use, err);
+	if (rc < 0) {
+		(void)fl_err_prefix(err, "nftables: read chain %s of table %s", chain, table);
+		return rc;
+	}
+	*ret = use;
+	return 0;
 }

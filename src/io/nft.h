@@ -37,6 +37,10 @@ FL_WUR int nft_batch_send(struct nft_batch *b, struct fl_err *err);
 
 // Whether the kernel has a table of that name: somebody's `nft flush ruleset` takes it. A socket that cannot ask: true.
 bool nft_table_stands(struct fl_netlink *nl, uint8_t family, const char *table);
+// How many rules a chain that nothing leads to has (its rules and what leads to it are counted as one): 0 after
+// somebody's `nft flush table`, which leaves the table and its chains. -ENOENT: no such chain.
+FL_WUR int nft_read_chain_use(struct fl_netlink *nl, uint8_t family, const char *table, const char *chain,
+			      uint32_t *ret, struct fl_err *err);
 
 // One message outside of a transaction, for dumps: `flags` besides NLM_F_REQUEST.
 void nft_msg_begin(struct nft_batch *b, uint16_t type, uint16_t flags);

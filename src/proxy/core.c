@@ -687,6 +687,21 @@ static void full_delta(struct fl_proxy_core *c, struct fl_proxy_delta *d)
 	list_ips(&c->locals, &c->arena, &d->locals, &d->n_locals);
 }
 
+static void tell_udp_changes(struct fl_proxy_core *c, bool full)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; c->opts.on_udp_change && i < c->udp_changes.n; i++)
+		c->opts.on_udp_change(c->opts.arg, &c->udp_changes.v[i].ip, c->udp_changes.v[i].port);
+	c->udp_changes.n = 0;
+	if (!full || !c->opts.on_udp_change)
+		return;
+	for (const struct slot *slot; (slot = fl_set_next(&c->slots, &at));) {
+		if (slot->key.proto == IPPROTO_UDP)
+			c->opts.on_udp_change(c->opts.arg, &slot->key.ip, slot->key.port);
+	}
+}
+
 int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err)
 {
 	struct fl_proxy_delta d = {0};
@@ -719,15 +734,13 @@ int fl_proxy_core_sync(struct fl_proxy_core *c, struct fl_err *err)
 		c->stats.sync_failures += rc < 0;
 	}
 	c->full = rc < 0;
-	for (size_t i = 0; rc == 0 && c->opts.on_udp_change && i < c->udp_changes.n; i++)
-		c->opts.on_udp_change(c->opts.arg, &c->udp_changes.v[i].ip, c->udp_changes.v[i].port);
+	if (rc == 0) // after a failure they wait for the apply that succeeds
+		tell_udp_changes(c, d.full);
 	c->programmed.n = 0;
 	for (size_t i = 0; rc == 0 && i < c->triggers.n; i++)
 		fl_vec_push(&c->programmed, c->triggers.v[i]);
 	if (rc == 0)
 		c->triggers.n = 0;
-	if (rc == 0)
-		c->udp_changes.n = 0; // after a failure they wait for the apply that succeeds
 	end_round(c);
 	return rc;
 }

@@ -13,7 +13,8 @@ struct fl_proxy_core_opts {
 	const struct fl_proxy_backend_ops *ops;
 	struct fl_proxy_backend *backend; // borrowed
 	// After an apply that succeeded, for each UDP frontend of which tracked connections may now lead astray: it is
-	// new or gone, or endpoints of it stopped serving. Node ports by the unspecified address. May be NULL.
+	// new or gone, endpoints of it stopped serving, or the apply was a full one: then rules may have been missing.
+	// Node ports by the unspecified address. May be NULL.
 	void (*on_udp_change)(void *arg, const struct fl_ip *ip, uint16_t port);
 	// In a sync, whether or not its apply succeeds: a Service's healthCheckNodePort (0 = none any more) or the
 	// number of its ready endpoints on this node is another one. May be NULL.

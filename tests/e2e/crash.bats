@@ -115,7 +115,8 @@ mended() { # mended COMMAND...: after it everything comes back, without a restar
 	mended on one sysctl -w net.ipv4.ip_forward=0
 	mended on one sh -c 'ip route del 10.96.0.0/12; nft delete table ip fairlead'
 	mended on one nft flush ruleset
-	wait_for 20 dns_answers one
+	mended on one nft flush table ip fairlead
+	wait_for 20 dns_answers one || { dns_why one && false; }
 	[[ $(outside curl -s --max-time 10 --retry 20 --retry-connrefused "http://$WORLD_NET.10:8088/") == ported* ]]
 	[[ $(processes_of one | sort) == "$before" ]]
 	kc one delete pod ported

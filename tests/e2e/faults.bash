@@ -129,11 +129,26 @@ pid_of() { # pid_of NODE ROLE; prints nothing when it does not run
 
 running() { [[ -n $(pid_of "$1" "$2") ]]; }
 
-dns_answers() { on "$1" dig +tries=1 +time=1 @10.96.0.10 kubernetes.default.svc.cluster.local | grep -q '^kubernetes.*10\.96\.0\.1$'; }
+dns_ask() { on "$1" dig +tries=1 +time=1 "@$2" kubernetes.default.svc.cluster.local; } # dns_ask NODE SERVER
+dns_answers() { dns_ask "$1" 10.96.0.10 | grep -q '^kubernetes.*10\.96\.0\.1$'; }
+
+# dns_why NODE: for a test that waited in vain, what its DNS says by the Service and without, and what the role is doing.
+dns_why() {
+	local pid server
+	for server in 10.96.0.10 10.244.0.1; do
+		echo "dig @$server: $(dns_ask "$1" "$server" | grep -oE 'status: [A-Z]+|timed out|refused|no servers.*' | head -n 1)"
+	done
+	on "$1" ss -Hlnu 'sport = :53' || true
+	pid=$(pid_of "$1" dns)
+	[[ -n $pid ]] || { echo "no DNS role runs" && return 0; }
+	grep -E '^(State|[a-z]*voluntary_ctxt_switches):' "/proc/$pid/status" || true
+	echo "wchan: $(cat "/proc/$pid/wchan" 2>/dev/null)"
+	cat "/proc/$pid/stack" 2>/dev/null || true
+}
 
 dns_down() { printf '%s' "$(now)" >>"$BATS_TEST_TMPDIR/load/outages"; } # from here on queries may be lost,
 dns_up() {                                                            # until NODE's DNS answers again
-	wait_for 20 dns_answers "$1"
+	wait_for 20 dns_answers "$1" || { dns_why "$1" && return 1; }
 	echo " $(now)" >>"$BATS_TEST_TMPDIR/load/outages"
 }
 

@@ -281,13 +281,13 @@ static void lines_deinit(struct lines *l)
 	fl_arena_deinit(&l->arena);
 }
 
-static void add_chain(void *arg, const char *name, int hook, int priority)
+static void add_chain(void *arg, const struct nft_chain_info *c)
 {
 	static const char *const hooks[] = {"prerouting", "input", "forward", "output", "postrouting"};
 	struct lines *l = arg;
-	const char *line = hook < 0 ? fl_arena_strdup(&l->arena, name)
-				    : fl_arena_printf(&l->arena, "%s hook %s priority %d", name,
-						      NAME(hooks, (uint32_t)hook), priority);
+	const char *line = c->hook < 0 ? fl_arena_strdup(&l->arena, c->name)
+				       : fl_arena_printf(&l->arena, "%s hook %s priority %d", c->name,
+							 NAME(hooks, (uint32_t)c->hook), c->priority);
 
 	fl_vec_push(&l->v, line);
 }

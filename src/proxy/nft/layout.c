@@ -314,3 +314,12 @@ struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg)
 	nft_batch_deinit(&rules);
 	return v;
 }
+
+void nft_layout_mark(struct nft_batch *b, const struct nft_version *v)
+{
+	nft_chain(b, NFT_MSG_NEWCHAIN, v->rules_chain);
+	nft_flush_chain(b, v->rules_chain);
+	nft_rule(b, v->rules_chain);
+	nft_expr_verdict(b, NF_ACCEPT, NULL);
+	nft_rule_end(b);
+}

@@ -63,13 +63,15 @@ void nft_layout_frame(struct nft_batch *b);
 void nft_layout_rules(struct nft_batch *b, const struct fl_proxy_backend_config *cfg, bool rewrite);
 
 // Hashes of what this code and configuration make. The frame's stands in the table's comment: with another frame the
-// table is made anew. The rules' names an empty chain, since that can be exchanged: with other rules in the same frame
-// only the rules are written, and the elements stay.
+// table is made anew. The rules' names a chain, since that can be exchanged: with other rules in the same frame only
+// the rules are written, and the elements stay. Nothing leads to that chain; its one rule goes with the others when
+// somebody flushes the table, which leaves the chains: without it the rules are written, too.
 struct nft_version {
 	char frame[48], rules_chain[NFT_MAX_NAME];
 };
 #define NFT_RULES_PREFIX "rules-"
 struct nft_version nft_layout_version(const struct fl_proxy_backend_config *cfg);
+void nft_layout_mark(struct nft_batch *b, const struct nft_version *v); // that chain and its rule
 
 static inline uint8_t nft_family(bool is6)
 {

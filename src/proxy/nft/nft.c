@@ -6,8 +6,9 @@
 // set, because these go with the last of their users.
 //
 // A full delta is compared with what the kernel holds, element by element, so a restart writes nothing when nothing
-// changed meanwhile. When the rules are those of another version, they are replaced over the same elements. When a
-// table has other sets or is not there, both are made anew in one transaction: no packet sees a state without rules.
+// changed meanwhile. When the rules are those of another version, or somebody flushed them, they are replaced over the
+// same elements. When a table has other sets or is not there, both are made anew in one transaction: no packet sees a
+// state without rules.
 //
 // A packet may be on its way through the rules while they change, and each of its look-ups sees the state of its own
 // moment. What it may need after it has seen what leads there is therefore there first and goes last: chains are
@@ -35,6 +36,7 @@ struct garbage {
 	struct nft_elem elem; // of an ELEM; without chain
 	char *chain;          // its chain, the heap's
 	unsigned age;         // calls of tidy it has seen
+	bool outdated;        // of a CHAIN: its rules are not those that it should have
 };
 
 struct fl_proxy_backend {
@@ -56,7 +58,7 @@ struct name {
 
 struct new_chain {
 	const struct fl_proxy_frontend *f; // one of those that lead to it
-	bool guard;
+	bool guard, rewrite;               // rewrite: it may be there, with other rules
 };
 
 struct round {
@@ -138,7 +140,7 @@ static bool count_user(struct fl_map *users, const struct thing *t, bool added)
 	return n == (added ? 1 : 0);
 }
 
-static void discard(struct fl_proxy_backend *b, const struct thing *t, const struct nft_elem *e)
+static struct garbage *discard(struct fl_proxy_backend *b, const struct thing *t, const struct nft_elem *e)
 {
 	struct garbage *g = FL_NEW(struct garbage);
 
@@ -149,14 +151,18 @@ static void discard(struct fl_proxy_backend *b, const struct thing *t, const str
 		g->elem.comment = NULL;
 	}
 	garbage_free(fl_map_set_n(&b->garbage, t, sizeof(*t), g));
+	return g;
 }
 
-// Whether it is in the kernel already; it is no garbage and nothing left over then.
-static bool reuse(struct round *r, const struct thing *t)
+// Whether it is in the kernel already; it is no garbage and nothing left over then. *ret_outdated (may be NULL): with
+// other rules.
+static bool reuse(struct round *r, const struct thing *t, bool *ret_outdated)
 {
 	struct garbage *g = fl_map_del_n(&r->b->garbage, t, sizeof(*t));
 	bool there = fl_map_del_n(&r->found, t, sizeof(*t)) || g;
 
+	if (ret_outdated)
+		*ret_outdated = r->how == REWRITE_RULES || (g && g->outdated);
 	garbage_free(g);
 	return there;
 }
@@ -172,8 +178,8 @@ static void count_affinity_set(struct round *r, const struct fl_proxy_frontend *
 	if (!count_user(&r->b->users, &t, added))
 		return;
 	if (!added) {
-		discard(r->b, &t, NULL);
-	} else if (!reuse(r, &t)) {
+		(void)discard(r->b, &t, NULL);
+	} else if (!reuse(r, &t, NULL)) {
 		struct name n = {is6, fl_arena_strdup(&r->arena, name)};
 
 		fl_vec_push(&r->new_sets, n);
@@ -194,14 +200,13 @@ static void count_affinity_sets(struct round *r, const struct fl_proxy_frontend 
 static bool count_chain(struct round *r, const struct fl_proxy_frontend *f, const char *name, bool guard, bool added)
 {
 	struct thing t = named(CHAIN, f->ip.family == AF_INET6, name);
+	struct new_chain c = {.f = f, .guard = guard};
 
 	if (!count_user(&r->b->users, &t, added))
 		return false;
 	if (!added) {
-		discard(r->b, &t, NULL);
-	} else if (!reuse(r, &t) || r->how == REWRITE_RULES) {
-		struct new_chain c = {f, guard};
-
+		(void)discard(r->b, &t, NULL);
+	} else if (!reuse(r, &t, &c.rewrite) || c.rewrite) {
 		fl_vec_push(&r->new_chains, c);
 	}
 	return true;
@@ -326,14 +331,15 @@ struct reader {
 	bool is6, same_rules;
 };
 
-static void remember_chain(void *arg, const char *name, int hook, int priority)
+static void remember_chain(void *arg, const struct nft_chain_info *c)
 {
 	struct reader *reader = arg;
 	struct round *r = reader->r;
+	const char *name = c->name;
 	struct thing t = named(CHAIN, reader->is6, name);
 
 	if (fl_streq(name, r->b->version.rules_chain)) {
-		reader->same_rules = true;
+		reader->same_rules = c->use > 0;
 	} else if (fl_starts_with(name, NFT_RULES_PREFIX)) {
 		struct name n = {reader->is6, fl_arena_strdup(&r->arena, name)};
 
@@ -397,7 +403,7 @@ static void subtract_kernel(struct round *r)
 		if (t.kind == ELEM)
 			fl_vec_push(&r->dels, *(const struct nft_elem *)it.value);
 		else
-			discard(r->b, &t, NULL);
+			discard(r->b, &t, NULL)->outdated = r->how == REWRITE_RULES;
 	}
 }
 
@@ -451,7 +457,7 @@ static void put_aside(struct round *r)
 		struct thing t = thing_of(&r->dels.v[i]);
 
 		if (goes_last(&r->dels.v[i]) && !fl_map_get_n(&added, &t, sizeof(t)))
-			discard(r->b, &t, &r->dels.v[i]);
+			(void)discard(r->b, &t, &r->dels.v[i]);
 		else
 			r->dels.v[kept++] = r->dels.v[i];
 	}
@@ -498,10 +504,11 @@ static void write_rules(struct round *r, struct nft_batch *batch)
 			nft_layout_frame(batch);
 		}
 		nft_layout_rules(batch, &b->cfg, r->how == REWRITE_RULES);
-		nft_chain(batch, NFT_MSG_NEWCHAIN, b->version.rules_chain);
+		nft_layout_mark(batch, &b->version);
 	}
 	for (size_t i = 0; i < r->old_rules.n; i++) {
 		batch->family = nft_family(r->old_rules.v[i].is6);
+		nft_flush_chain(batch, r->old_rules.v[i].name);
 		nft_chain(batch, NFT_MSG_DELCHAIN, r->old_rules.v[i].name);
 	}
 	for (size_t i = 0; i < r->new_sets.n; i++) {
@@ -511,13 +518,13 @@ static void write_rules(struct round *r, struct nft_batch *batch)
 		nft_set(batch, &def, set_id++);
 	}
 	for (size_t i = 0; i < r->new_chains.n; i++) {
-		const struct fl_proxy_frontend *f = r->new_chains.v[i].f;
+		const struct new_chain *c = &r->new_chains.v[i];
 
-		batch->family = nft_family(f->ip.family == AF_INET6);
-		if (r->new_chains.v[i].guard)
-			nft_guard_rules(batch, f, r->how == REWRITE_RULES);
+		batch->family = nft_family(c->f->ip.family == AF_INET6);
+		if (c->guard)
+			nft_guard_rules(batch, c->f, c->rewrite);
 		else
-			nft_chain_rules(batch, &b->cfg, f, r->how == REWRITE_RULES);
+			nft_chain_rules(batch, &b->cfg, c->f, c->rewrite);
 	}
 }
 
@@ -679,21 +686,32 @@ static int nft_open(const struct fl_proxy_backend_config *cfg, struct fl_proxy_b
 	return 0;
 }
 
+static int check_table(struct fl_proxy_backend *b, bool is6, struct fl_err *err)
+{
+	struct nft_table_info table;
+	uint32_t marks = 0;
+	int rc = nft_read_table(b->nl, is6, &table, err);
+	bool same_table = rc == 0 && table.handle == b->table_handle[is6];
+
+	if (same_table)
+		rc = nft_read_chain_use(b->nl, nft_family(is6), NFT_TABLE, b->version.rules_chain, &marks, err);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (marks)
+		return 0;
+	return fl_err_set(err, -ESTALE, "nftables: somebody removed %s %s " NFT_TABLE,
+			  same_table ? "the rules of table" : "table", is6 ? "ip6" : "ip");
+}
+
 static int nft_check(struct fl_proxy_backend *b, struct fl_err *err)
 {
-	for (unsigned is6 = 0; is6 < 2; is6++) {
-		struct nft_table_info table;
+	int rc = 0;
 
-		if (!b->family[is6] || !b->table_handle[is6])
-			continue;
-		int rc = nft_read_table(b->nl, is6, &table, err);
-		if (rc == -ENOENT || (rc == 0 && table.handle != b->table_handle[is6]))
-			return fl_err_set(err, -ESTALE, "nftables: somebody removed table %s " NFT_TABLE,
-					  is6 ? "ip6" : "ip");
-		if (rc < 0)
-			return rc;
+	for (unsigned is6 = 0; rc == 0 && is6 < 2; is6++) {
+		if (b->family[is6] && b->table_handle[is6])
+			rc = check_table(b, is6, err);
 	}
-	return 0;
+	return rc;
 }
 
 static int nft_text(struct fl_proxy_backend *b, struct fl_buf *ret, struct fl_err *err)

@@ -212,8 +212,8 @@ int nft_read_elems(struct fl_netlink *nl, bool is6, enum nft_set_id set,
 
 // ---- chains, sets, counters
 
-int nft_read_chains(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const char *name, int hook, int priority),
-		    void *arg, struct fl_err *err)
+int nft_read_chains(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const struct nft_chain_info *c), void *arg,
+		    struct fl_err *err)
 {
 	AUTO(answers_deinit) struct answers a = {0};
 	int rc = ask_dump(nl, is6, NFT_MSG_GETCHAIN, &a, err);
@@ -229,8 +229,13 @@ int nft_read_chains(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const
 		if (!fl_streq(get_str(tb[NFTA_CHAIN_TABLE]), NFT_TABLE))
 			continue; // kernels before 6.3 do not filter the dump
 		parse_nest(tb[NFTA_CHAIN_HOOK], hook, NFTA_HOOK_MAX);
-		cb(arg, get_str(tb[NFTA_CHAIN_NAME]), tb[NFTA_CHAIN_HOOK] ? (int)get_u32(hook[NFTA_HOOK_HOOKNUM]) : -1,
-		   (int)get_u32(hook[NFTA_HOOK_PRIORITY]));
+		struct nft_chain_info info = {
+		    .name = get_str(tb[NFTA_CHAIN_NAME]),
+		    .hook = tb[NFTA_CHAIN_HOOK] ? (int)get_u32(hook[NFTA_HOOK_HOOKNUM]) : -1,
+		    .priority = (int)get_u32(hook[NFTA_HOOK_PRIORITY]),
+		    .use = get_u32(tb[NFTA_CHAIN_USE]),
+		};
+		cb(arg, &info);
 	}
 	return 0;
 }

@@ -14,10 +14,14 @@ FL_WUR int nft_read_table(struct fl_netlink *nl, bool is6, struct nft_table_info
 // Each element of a set; `e` and what it points to live for the call. e->data_len 0 and chain NULL: no data.
 FL_WUR int nft_read_elems(struct fl_netlink *nl, bool is6, enum nft_set_id set,
 			  void (*cb)(void *arg, const struct nft_elem *e), void *arg, struct fl_err *err);
-// Each chain by name; `hook` is -1 for one that is no base chain.
-FL_WUR int nft_read_chains(struct fl_netlink *nl, bool is6,
-			   void (*cb)(void *arg, const char *name, int hook, int priority), void *arg,
-			   struct fl_err *err);
+// Each chain by name; `hook` is -1 for one that is no base chain. `use`: its rules and what leads to it.
+struct nft_chain_info {
+	const char *name;
+	int hook, priority;
+	uint32_t use;
+};
+FL_WUR int nft_read_chains(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const struct nft_chain_info *c),
+			   void *arg, struct fl_err *err);
 // Each set by name.
 FL_WUR int nft_read_sets(struct fl_netlink *nl, bool is6, void (*cb)(void *arg, const char *name), void *arg,
 			 struct fl_err *err);

@@ -196,6 +196,54 @@ static void service_comes_later(void **state)
 	close(squatter);
 }
 
+// A rule of somebody else that looks at connections: the kernel tracks them without our rules, too, as it does on a
+// node.
+static void track_for_others(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	AUTO(nft_batch_deinit) struct nft_batch b;
+
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	nft_batch_init(&b, nl, "bystander");
+	b.family = NFPROTO_IPV4;
+	nft_table(&b, NFT_MSG_NEWTABLE, NULL);
+	nft_chain(&b, NFT_MSG_NEWCHAIN, "mine");
+	nft_rule(&b, "mine");
+	nft_expr_ct(&b, NFT_CT_STATUS, false, R(0));
+	nft_rule_end(&b);
+	must(nft_batch_send(&b, &err));
+}
+
+// Somebody's flush: what came before the rules were back was not translated, and must not stay so.
+static void flushed_meanwhile(void **state)
+{
+	char c;
+
+	require_root();
+	feed_apply(&f, dns);
+	feed_slice(&f, "dns", AF_INET, DNS_PORTS, 0x1);
+	clean();
+	int before = start_connect(&net, net.pod[3], SOCK_DGRAM, "10.96.0.10", 53);
+	assert_int_equal(hears(before), 0);
+	track_for_others();
+	flush_rules();
+	int squatter = serve(&net, net.host, AF_INET, SOCK_DGRAM, 30053);
+	int fd = start_connect(&net, net.client, SOCK_DGRAM, "192.0.2.1", 30053);
+	assert_int_equal(send(fd, "q", 1, 0), 1);
+	await_readable(squatter);
+	assert_int_equal(recv(squatter, &c, 1, 0), 1);
+
+	fl_proxy_core_resync(f.core);
+	feed_sync(&f);
+	assert_true(fl_proxy_conntrack_pending(ct));
+	assert_int_equal(clean(), 1);
+	assert_int_equal(hears(fd), 0);
+	assert_int_equal(hears(before), 0);
+	close(before);
+	close(fd);
+	close(squatter);
+}
+
 static void restart_keeps_them(void **state)
 {
 	require_root();
@@ -227,6 +275,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(endpoint_gone, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(terminating_keeps_them, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(service_comes_later, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(flushed_meanwhile, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(restart_keeps_them, set_up, tear_down),
 	};
 

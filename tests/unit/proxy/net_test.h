@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "io/netlink.h"
+#include "proxy/nft/layout.h"
 
 #define PODS    4
 #define WAIT_MS 5000 // for what must come; generous, since nothing is measured by it
@@ -343,4 +344,19 @@ static inline struct fl_proxy_backend_config test_config(void)
 	fl_cidr_parse("10.244.0.0/16", &cfg.pod_cidrs[0], false);
 	fl_cidr_parse("fd00:10:244::/48", &cfg.pod_cidrs[1], false);
 	return cfg;
+}
+
+// `nft flush table ip fairlead`: rules go; table, chains, sets and elements stay.
+static inline void flush_rules(void)
+{
+	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
+	AUTO(nft_batch_deinit) struct nft_batch b;
+
+	must(fl_netlink_open(NETLINK_NETFILTER, &nl, &err));
+	nft_batch_init(&b, nl, NFT_TABLE);
+	b.family = NFPROTO_IPV4;
+	nft_msg_begin(&b, NFT_MSG_DELRULE, 0);
+	nft_attr_str(&b, NFTA_RULE_TABLE, NFT_TABLE);
+	nft_msg_end(&b);
+	must(nft_batch_send(&b, &err));
 }

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "proxy/nft/layout.h"
 #include "proxy/nft/read.h"
 
 static const char web[] = "kind: Service\n"
@@ -19,6 +18,11 @@ static const char web[] = "kind: Service\n"
 			  "  clusterIP: 10.96.0.20\n"
 			  "  sessionAffinity: ClientIP\n"
 			  "  ports: [{name: http, port: 80, protocol: TCP, nodePort: 30080}]\n";
+
+static const char plain_web[] = "kind: Service\n"
+				"apiVersion: v1\n"
+				"metadata: {name: web}\n"
+				"spec: {clusterIP: 10.96.0.20, ports: [{name: http, port: 80, protocol: TCP}]}\n";
 
 static int store_generation(const struct nlmsghdr *msg, void *arg)
 {
@@ -148,6 +152,51 @@ static void removed_table_comes_back(void **state)
 	assert_string_equal(before, again);
 }
 
+static void flushed_rules_come_back(void **state)
+{
+	struct fl_err e = {0};
+
+	stage(false);
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+	AUTO_FREE char *before = kernel_text(&f);
+	uint64_t handle = table_handle();
+	flush_rules();
+	assert_int_equal(fl_proxy_nft_ops.check(f.backend, &e), -ESTALE);
+	assert_string_equal(e.text, "nftables: somebody removed the rules of table ip fairlead");
+	fl_proxy_core_resync(f.core);
+	feed_sync(&f);
+	AUTO_FREE char *after = kernel_text(&f);
+	assert_string_equal(before, after);
+	assert_int_equal(table_handle(), handle); // no packet saw other elements
+	assert_int_equal(fl_proxy_nft_ops.check(f.backend, &e), 0);
+
+	// While no proxy ran.
+	flush_rules();
+	new_process();
+	feed_apply(&f, web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+	AUTO_FREE char *restarted = kernel_text(&f);
+	assert_string_equal(before, restarted);
+	assert_int_equal(table_handle(), handle);
+}
+
+// A chain that waits for tidy was flushed with the others: who needs it again must not take it as it is.
+static void flushed_garbage_is_written_anew(void **state)
+{
+	stage(false);
+	feed_apply(&f, plain_web);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	AUTO_FREE char *before = kernel_text(&f);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x3);
+	flush_rules();
+	fl_proxy_core_resync(f.core);
+	feed_sync(&f);
+	feed_slice(&f, "web", AF_INET, HTTP_PORTS, 0x7);
+	AUTO_FREE char *after = kernel_text(&f);
+	assert_string_equal(before, after);
+}
+
 // Connects without pause while rules change; every attempt must succeed, and at once: a lost first packet would be sent
 // again after a second.
 struct knocker {
@@ -215,11 +264,6 @@ static void stop_knocking(struct knocker *k)
 	assert_int_equal(k->retransmits, 0);
 	assert_true(k->knocks > 0);
 }
-
-static const char plain_web[] = "kind: Service\n"
-				"apiVersion: v1\n"
-				"metadata: {name: web}\n"
-				"spec: {clusterIP: 10.96.0.20, ports: [{name: http, port: 80, protocol: TCP}]}\n";
 
 static void endpoints_change_without_gap(void **state)
 {
@@ -463,6 +507,8 @@ int main(void)
 	    cmocka_unit_test_teardown(restart_writes_nothing, finish),
 	    cmocka_unit_test_teardown(restart_catches_up, finish),
 	    cmocka_unit_test_teardown(removed_table_comes_back, finish),
+	    cmocka_unit_test_teardown(flushed_rules_come_back, finish),
+	    cmocka_unit_test_teardown(flushed_garbage_is_written_anew, finish),
 	    cmocka_unit_test_teardown(endpoints_change_without_gap, finish),
 	    cmocka_unit_test_teardown(through_none_and_back, finish),
 	    cmocka_unit_test_teardown(other_rules_without_gap, finish),
