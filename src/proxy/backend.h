@@ -29,6 +29,9 @@ struct fl_proxy_endpoint {
 	struct fl_ip ip;
 	uint16_t port; // host order
 	bool local;    // on this node
+	// Local, or perhaps so, since its slice does not say of all which node they are on: it may be the very client
+	// that it answers.
+	bool maybe_here;
 };
 
 // The endpoints of one port of a Service in one family. A position in a list is a slot: lists of old and new agree in

@@ -347,7 +347,7 @@ static void count_ip(struct fl_proxy_core *c, struct fl_set *counts, const struc
 static void count_pool_locals(struct fl_proxy_core *c, const struct fl_proxy_pool *p, int by)
 {
 	for (size_t i = 0; i < p->n_cluster; i++) {
-		if (p->cluster[i].local)
+		if (p->cluster[i].maybe_here)
 			count_ip(c, &c->locals, &p->cluster[i].ip, by, false);
 	}
 	for (size_t i = 0; i < p->n_local; i++)

@@ -11,6 +11,7 @@
 struct candidate {
 	const struct fl_proxy_slice_endpoint *ep;
 	uint16_t port;
+	bool maybe_here;
 };
 
 static int by_address(const void *pa, const void *pb)
@@ -44,8 +45,11 @@ static struct candidate *collect(const struct fl_proxy_service_port *port, uint8
 		for (size_t p = 0; s->family == family && p < s->ports.n; p++) {
 			if (s->ports.v[p].proto != port->proto || !fl_streq(s->ports.v[p].name, port->name))
 				continue;
-			for (size_t e = 0; e < s->endpoints.n; e++)
-				list[n++] = (struct candidate){&s->endpoints.v[e], s->ports.v[p].port};
+			for (size_t e = 0; e < s->endpoints.n; e++) {
+				const struct fl_proxy_slice_endpoint *ep = &s->endpoints.v[e];
+
+				list[n++] = (struct candidate){ep, s->ports.v[p].port, ep->local || s->nodes_unsaid};
+			}
 		}
 	}
 	qsort(list, n, sizeof(*list), by_address);
@@ -111,6 +115,7 @@ static uint16_t select_endpoints(const struct candidate *list, size_t n, enum st
 		out[count].ip = e->ip;
 		out[count].port = list[i].port;
 		out[count].local = e->local;
+		out[count].maybe_here = list[i].maybe_here;
 		count++;
 	}
 	*ret = out;

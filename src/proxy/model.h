@@ -42,6 +42,7 @@ struct fl_proxy_slice_endpoint {
 
 struct fl_proxy_slice {
 	uint8_t family;
+	bool nodes_unsaid; // some endpoint does not say which node it is on
 	FL_SMALL_VEC(struct fl_proxy_slice_port) ports;
 	FL_SMALL_VEC(struct fl_proxy_slice_endpoint) endpoints;
 };

@@ -189,7 +189,9 @@ static void parse_endpoint(const struct fl_json *ep, const struct fl_proxy_where
 
 	e.serving = fl_json_bool(cond, "serving", e.ready);
 	e.terminating = fl_json_bool(cond, "terminating", false);
-	e.local = !fl_str_empty(where->node_name) && fl_streq(fl_json_str(ep, "nodeName"), where->node_name);
+	const char *node_name = fl_json_str_or(ep, "nodeName", "");
+	e.local = *node_name && fl_streq(node_name, where->node_name);
+	s->nodes_unsaid |= !*node_name;
 	parse_hints(hints, "forZones", where->zone, &has_zone, &zone);
 	parse_hints(hints, "forNodes", where->node_name, &has_node, &node);
 	e.has_zone_hint = has_zone;

@@ -18,7 +18,7 @@ enum nft_set_id {
 	NFT_NODE_PORT_SLOTS, // protocol . port . slot : endpoint address . port
 	NFT_EMPTY_FRONTENDS, // address . protocol . port of cluster IPs without endpoints: they need no verdict
 	NFT_CLUSTER_IPS,
-	NFT_LOCALS,          // address . the same address: endpoints on this node, for hairpin
+	NFT_LOCALS,          // address . the same address: endpoints that are or may be on this node, for hairpin
 	NFT_MASQ_FRONTENDS,  // external addresses . protocol . port : chain that decides on masquerading
 	NFT_MASQ_NODE_PORTS, // protocol . port : the same for node ports
 	NFT_SET_COUNT,

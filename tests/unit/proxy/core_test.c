@@ -93,7 +93,8 @@ static void delta_is_as_large_as_the_change(void **state)
 {
 	for (int i = 0; i < 200; i++) {
 		feed_service(i);
-		feed_endpoints(i, "[{addresses: [10.244.0.1], nodeName: node-a}, {addresses: [10.244.0.2]}]");
+		feed_endpoints(
+		    i, "[{addresses: [10.244.0.1], nodeName: node-a}, {addresses: [10.244.0.2], nodeName: node-b}]");
 	}
 	assert_true(fl_proxy_core_dirty(f.core));
 	feed_sync(&f);
@@ -104,7 +105,7 @@ static void delta_is_as_large_as_the_change(void **state)
 	assert_int_equal(fake.vips, 200);
 	assert_int_equal(fake.locals, 1); // one address, however many Services have it
 
-	feed_endpoints(7, "[{addresses: [10.244.0.1], nodeName: node-a}, {addresses: [10.244.0.3]}]");
+	feed_endpoints(7, "[{addresses: [10.244.0.1], nodeName: node-a}, {addresses: [10.244.0.3], nodeName: node-b}]");
 	feed_sync(&f);
 	assert_false(fake.full);
 	assert_int_equal(fake.frontends, 1);

@@ -97,6 +97,61 @@ static void hairpin(void **state)
 	stop(servers);
 }
 
+// A slice written by hand, which says nothing of nodes: the pod may be anywhere, and is here.
+static void hairpin_without_node_name(void **state)
+{
+	int servers[PODS];
+
+	stage(false);
+	start_web(AF_INET, servers, 0);
+	feed_apply(&f, "kind: EndpointSlice\n"
+		       "apiVersion: discovery.k8s.io/v1\n"
+		       "metadata: {name: web-by-hand, labels: {kubernetes.io/service-name: web}}\n"
+		       "addressType: IPv4\n"
+		       "ports: [{name: http, port: 8080, protocol: TCP}]\n"
+		       "endpoints: [{addresses: [10.244.0.10]}]\n");
+	feed_sync(&f);
+	struct meeting m = meet(&net, net.pod[0], "10.96.0.20", 80, servers, PODS);
+	assert_int_equal(m.server, 0);
+	assert_ip(&m.source, "10.244.0.1");
+	exchange(&m);
+	part(&m);
+	stop(servers);
+}
+
+// Who ends but still serves is asked only while nobody else is ready (KEP-1669).
+static void terminating(void **state)
+{
+	static const char head[] = "kind: EndpointSlice\n"
+				   "apiVersion: discovery.k8s.io/v1\n"
+				   "metadata: {name: web-4, labels: {kubernetes.io/service-name: web}}\n"
+				   "addressType: IPv4\n"
+				   "ports: [{name: http, port: 8080, protocol: TCP}]\n"
+				   "endpoints:\n"
+				   "- {addresses: [10.244.0.10], nodeName: node-a, conditions: {ready: false, "
+				   "serving: true, terminating: true}}\n"
+				   "- {addresses: [10.244.0.12], nodeName: node-a, conditions: {ready: false, "
+				   "serving: false, terminating: true}}\n";
+	AUTO_FREE char *and_ready = fl_asprintf(
+	    "%s- {addresses: [10.244.0.11], nodeName: node-a, conditions: {ready: true, serving: true}}\n", head);
+	int servers[PODS];
+
+	stage(false);
+	start_web(AF_INET, servers, 0x1);
+	struct meeting before = meet(&net, net.pod[3], "10.96.0.20", 80, servers, PODS);
+	feed_apply(&f, head);
+	feed_sync(&f);
+	for (int i = 0; i < 10; i++)
+		check_spread(net.pod[3], "10.96.0.20", 80, servers, 0x1);
+	feed_apply(&f, and_ready);
+	feed_sync(&f);
+	for (int i = 0; i < 10; i++)
+		check_spread(net.pod[3], "10.96.0.20", 80, servers, 0x2);
+	exchange(&before); // begun while it was ready
+	part(&before);
+	stop(servers);
+}
+
 static void node_port(void **state)
 {
 	int servers[PODS];
@@ -375,6 +430,8 @@ int main(void)
 	    cmocka_unit_test_teardown(cluster_ip_from_pod, finish),
 	    cmocka_unit_test_teardown(ipv6, finish),
 	    cmocka_unit_test_teardown(hairpin, finish),
+	    cmocka_unit_test_teardown(hairpin_without_node_name, finish),
+	    cmocka_unit_test_teardown(terminating, finish),
 	    cmocka_unit_test_teardown(node_port, finish),
 	    cmocka_unit_test_teardown(external_policy_local, finish),
 	    cmocka_unit_test_teardown(source_ranges, finish),
