@@ -11,6 +11,7 @@
 
 #define VERSION_TTL_S 28800 // specification 1.1.0, section 2.2
 #define MAX_LABELS    5     // _port._proto.service.namespace.svc
+#define LABEL_MAX     63    // octets (RFC 1035 section 2.3.4)
 #define SERVED_MAX    8     // endpoints under one hostname whose repetition is looked for
 #define PTR_MAX       16    // names of one address; a host's own may stand in thousands of Services
 
@@ -186,30 +187,46 @@ static uint16_t port_of(const struct fl_dns_slice *slice, const char *protocol, 
 	return 0;
 }
 
+// Of the endpoints that share a name, as a pod's own in two families do, and `more` of n octets: a port or an address.
+static bool is_first(struct fl_map *seen, const struct fl_dns_endpoint *e, const void *more, size_t n)
+{
+	char text[FL_IP_STRLEN], key[LABEL_MAX + sizeof(struct fl_ip)];
+	const char *label = fl_dns_endpoint_label(e, text);
+	size_t len = strnlen(label, LABEL_MAX);
+	memcpy(key, label, len);
+	memcpy(key + len, more, n);
+	return !fl_map_set_n(seen, key, len + n, seen);
+}
+
 static unsigned answer_headless_srv(struct question *q, const struct fl_dns_service *s, const char *protocol,
 				    const char *name)
 {
+	AUTO(fl_map_deinit) struct fl_map targets = {0}, addresses = {0};
 	char target[FL_DNS_NAME_MAX];
 	unsigned n = 0;
-	for (struct place p = {0}; next_served(s, &p);)
-		n += port_of(p.slice, protocol, name) != 0;
+	for (struct place p = {0}; next_served(s, &p);) {
+		uint16_t port = port_of(p.slice, protocol, name);
+		n += port && is_first(&targets, p.endpoint, &port, sizeof(port));
+	}
 	if (!n)
 		return negative(q, FL_DNS_NXDOMAIN);
 	if (!wants(q, FL_DNS_SRV))
 		return done(q);
 	uint16_t weight = (uint16_t)(n < 100 ? 100 / n : 1);
+	fl_map_deinit(&targets);
 	for (struct place p = {0}; next_served(s, &p);) {
 		uint16_t port = port_of(p.slice, protocol, name);
-		if (!port)
+		if (!port || !is_first(&targets, p.endpoint, &port, sizeof(port)))
 			continue;
 		name_endpoint(q->z, s, p.endpoint, target);
 		add_srv(q, weight, port, target);
 	}
 	for (struct place p = {0}; next_served(s, &p);) {
-		if (!port_of(p.slice, protocol, name))
+		const struct fl_ip *ip = &p.endpoint->ip;
+		if (!port_of(p.slice, protocol, name) || !is_first(&addresses, p.endpoint, ip, sizeof(*ip)))
 			continue;
 		name_endpoint(q->z, s, p.endpoint, target);
-		add_extra_ip(q, target, &p.endpoint->ip);
+		add_extra_ip(q, target, ip);
 	}
 	return done(q);
 }

@@ -17,8 +17,8 @@
 
 #define TRY_MS      1000
 #define ROUNDS      2
-#define MAX_PENDING 512 // questions under way, each with a socket; beyond it: no answer
-#define MAX_WAITERS 64  // clients of one question
+#define MAX_PENDING 512  // questions under way, each with a socket; beyond it: no answer
+#define MAX_WAITERS 4096 // who waits for the same question as somebody else, of all questions; 2 KB each
 #define QUERY_MAX   (FL_DNS_HEADER + 255 + 4 + 11)
 
 struct waiter {
@@ -60,6 +60,7 @@ struct fl_forwarder {
 	struct fl_upstreams up;
 	unsigned try_ms;
 	struct fl_map pending; // key -> struct pending *
+	size_t n_waiters;      // of all of them, but for who asked first
 	struct fl_dns_cache cache;
 };
 
@@ -93,6 +94,7 @@ static void free_pending(uv_handle_t *timer)
 static void end(struct pending *p, const uint8_t *msg, size_t len)
 {
 	fl_map_del(&p->f->pending, p->key);
+	p->f->n_waiters -= p->waiters.n - 1;
 	for (size_t i = 0; i < p->waiters.n; i++)
 		p->waiters.v[i].done(p->waiters.v[i].arg, msg, len);
 	drop_sock(p); // and with it what `msg` stands in
@@ -300,7 +302,8 @@ void fl_forwarder_ask(struct fl_forwarder *f, const struct fl_dns_query *q, cons
 		return;
 	}
 	struct pending *p = fl_map_get(&f->pending, key);
-	if (p && p->waiters.n < MAX_WAITERS) {
+	if (p && f->n_waiters < MAX_WAITERS) {
+		f->n_waiters++;
 		fl_vec_push(&p->waiters, ((struct waiter){done, arg}));
 		return;
 	}

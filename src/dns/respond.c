@@ -21,8 +21,8 @@ static enum fl_dns_verdict bare(struct fl_dns_exchange *x, uint8_t *out, unsigne
 	return FL_DNS_SEND;
 }
 
-enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, bool allowed, const uint8_t *in, size_t len,
-				   bool tcp, struct fl_dns_exchange *x, uint8_t *out)
+enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, const struct fl_dns_asker *asker,
+				   const uint8_t *in, size_t len, bool tcp, struct fl_dns_exchange *x, uint8_t *out)
 {
 	int bad = fl_dns_parse_query(in, len, &x->q);
 	x->question = in + FL_DNS_HEADER;
@@ -42,7 +42,7 @@ enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, bool allow
 	x->rcode = FL_DNS_NOERROR;
 	enum fl_zone_verdict v = fl_zone_answer(zone, &m, NULL, &x->rcode, x->target);
 	if (v == FL_ZONE_FOREIGN)
-		return allowed ? FL_DNS_FORWARD : bare(x, out, FL_DNS_REFUSED);
+		return asker->allowed(asker->arg) ? FL_DNS_FORWARD : bare(x, out, FL_DNS_REFUSED);
 	if (!synced)
 		return bare(x, out, FL_DNS_SERVFAIL);
 	for (unsigned i = 0; v == FL_ZONE_CHASE && i < MAX_CHAIN; i++) {
@@ -51,7 +51,7 @@ enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, bool allow
 	}
 	if (v == FL_ZONE_CHASE) // they lead in a circle
 		return bare(x, out, FL_DNS_SERVFAIL);
-	if (v == FL_ZONE_FOREIGN && allowed)
+	if (v == FL_ZONE_FOREIGN && asker->allowed(asker->arg))
 		return FL_DNS_FORWARD;
 	x->len = fl_dns_end(&m, x->rcode, true, true);
 	return FL_DNS_SEND;

@@ -19,10 +19,17 @@ struct fl_dns_exchange {
 	unsigned rcode;               // of the answer
 };
 
-// `synced` false: names of ours are answered with SERVFAIL, so that nobody keeps an NXDOMAIN. `allowed` false: names of
-// others are refused. `out` holds FL_DNS_UDP_MAX octets, or FL_DNS_TCP_MAX with `tcp`. `x` must live as long as `in`.
-enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, bool allowed, const uint8_t *in, size_t len,
-				   bool tcp, struct fl_dns_exchange *x, uint8_t *out);
+// Who asks. `allowed` says whether names of others are looked up for it, else they are refused. Asked only for such a
+// name: it may have to look at this host's addresses.
+struct fl_dns_asker {
+	bool (*allowed)(void *arg);
+	void *arg;
+};
+
+// `synced` false: names of ours are answered with SERVFAIL, so that nobody keeps an NXDOMAIN. `out` holds
+// FL_DNS_UDP_MAX octets, or FL_DNS_TCP_MAX with `tcp`. `x` must live as long as `in`.
+enum fl_dns_verdict fl_dns_respond(struct fl_zone *zone, bool synced, const struct fl_dns_asker *asker,
+				   const uint8_t *in, size_t len, bool tcp, struct fl_dns_exchange *x, uint8_t *out);
 
 // The answer to `q` made of what an upstream said (`msg` as fl_forward_done gives it; NULL: SERVFAIL). `alias` not
 // NULL: a CNAME to it stands in front, with this TTL, and `msg` has its addresses. Returns the length.

@@ -15,6 +15,7 @@
 
 #define DEFAULT_TTL_S 5 // CoreDNS' default for cluster names
 #define RESOLV_CONF   "/etc/resolv.conf"
+#define UNSYNCED_MS   3000 // after that it is worth a line
 
 enum feed { FEED_NAMESPACES, FEED_SERVICES, FEED_SLICES, FEED_COUNT };
 
@@ -22,6 +23,7 @@ struct run {
 	struct fl_dns_opts o;
 	uv_loop_t loop;
 	uv_signal_t term, intr;
+	uv_timer_t unsynced;
 	struct fl_ip
 	    own[FL_COUNT(((struct fl_dns_opts *)0)->listen) + FL_COUNT(((struct fl_dns_opts *)0)->cluster_ips)];
 	struct fl_zone *zone;
@@ -44,8 +46,24 @@ static bool is_synced(void *arg)
 
 static void on_synced(void *arg)
 {
-	if (is_synced(arg))
-		fl_notify_ready();
+	struct run *run = arg;
+	if (!is_synced(arg))
+		return;
+	uv_timer_stop(&run->unsynced);
+	fl_notify_ready();
+}
+
+static void on_unsynced(uv_timer_t *t)
+{
+	static const char *const names[FEED_COUNT] = {"namespaces", "services", "endpointslices"};
+	const struct run *run = t->data;
+	AUTO(fl_buf_deinit) struct fl_buf missing = {0};
+	for (unsigned i = 0; i < FEED_COUNT; i++)
+		if (!run->informer[i] || !fl_informer_synced(run->informer[i]))
+			fl_buf_printf(&missing, "%s%s", missing.len ? "," : "", names[i]);
+	if (missing.len)
+		fl_warn("names of the cluster get SERVFAIL until all of its objects are known missing=%s",
+			missing.data);
 }
 
 static void on_namespace(void *arg, const struct fl_object *old, const struct fl_object *now)
@@ -115,6 +133,7 @@ static void stop(struct run *run)
 	fl_forwarder_free(&run->forwarder);
 	uv_close((uv_handle_t *)&run->term, NULL);
 	uv_close((uv_handle_t *)&run->intr, NULL);
+	uv_close((uv_handle_t *)&run->unsynced, NULL);
 }
 
 static void on_signal(uv_signal_t *h, int signum)
@@ -188,9 +207,11 @@ int fl_dns_run(const struct fl_dns_opts *opts, struct fl_err *err)
 	uv_loop_init(&run.loop);
 	uv_signal_init(&run.loop, &run.term);
 	uv_signal_init(&run.loop, &run.intr);
-	run.term.data = run.intr.data = &run;
+	uv_timer_init(&run.loop, &run.unsynced);
+	run.term.data = run.intr.data = run.unsynced.data = &run;
 	uv_signal_start(&run.term, on_signal, SIGTERM);
 	uv_signal_start(&run.intr, on_signal, SIGINT);
+	uv_timer_start(&run.unsynced, on_unsynced, UNSYNCED_MS, 0);
 	int rc = start_serving(&run, err);
 	if (rc == 0)
 		rc = start_feeding(&run, err);

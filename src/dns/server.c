@@ -22,25 +22,69 @@ void fl_dns_server_put(struct fl_dns_server *s)
 	if (--s->holds)
 		return;
 	free(s->recv_buf);
-	fl_vec_deinit(&s->own);
+	fl_vec_deinit(&s->own.ips);
 	free(s);
 }
 
-static void refresh_own(struct fl_dns_server *s)
+// This host's addresses are read in a thread of its own: whoever changes links, anywhere on the machine, may have the
+// kernel keep a reader of them waiting for seconds, and all clients with it.
+struct own_work {
+	uv_work_t work;
+	struct fl_dns_server *s; // held
+	struct fl_dns_addresses list;
+	bool done;
+};
+
+static bool read_addresses(struct fl_dns_addresses *ret)
 {
-	uint64_t now = fl_mono_ms();
 	uv_interface_address_t *list;
 	int n;
-	if ((s->own_ms && now - s->own_ms < OWN_ADDRESSES_MS) || uv_interface_addresses(&list, &n) < 0)
-		return;
-	s->own_ms = now;
-	s->own.n = 0;
+	if (uv_interface_addresses(&list, &n) < 0)
+		return false;
 	for (int i = 0; i < n; i++) {
 		struct fl_ip ip;
 		if (fl_ip_from_sockaddr((struct sockaddr *)&list[i].address, &ip, NULL))
-			fl_vec_push(&s->own, ip);
+			fl_vec_push(&ret->ips, ip);
 	}
 	uv_free_interface_addresses(list, n);
+	return true;
+}
+
+static void own_work(uv_work_t *work)
+{
+	struct own_work *w = work->data;
+	w->done = read_addresses(&w->list);
+}
+
+static void own_after(uv_work_t *work, int status)
+{
+	struct own_work *w = work->data;
+	struct fl_dns_server *s = w->s;
+	struct fl_dns_addresses old = s->own;
+	if (w->done) {
+		s->own = w->list;
+		w->list = old;
+	}
+	fl_vec_deinit(&w->list.ips);
+	free(w);
+	s->own_ms = fl_mono_ms();
+	s->own_asked = false;
+	fl_dns_server_put(s);
+}
+
+// The list may be a question older than it should be; only the first who needs it waits for it.
+static void refresh_own(struct fl_dns_server *s)
+{
+	if (!s->own_ms && read_addresses(&s->own))
+		s->own_ms = fl_mono_ms();
+	if (s->own_asked || fl_mono_ms() - s->own_ms < OWN_ADDRESSES_MS)
+		return;
+	struct own_work *w = FL_NEW(struct own_work);
+	w->s = s;
+	w->work.data = w;
+	s->own_asked = true;
+	s->holds++;
+	uv_queue_work(s->loop, &w->work, own_work, own_after);
 }
 
 // Names of others are looked up for pods and for this host, nobody else: an open resolver is a weapon.
@@ -53,8 +97,8 @@ bool fl_dns_server_allows(struct fl_dns_server *s, const struct fl_ip *from)
 	if (fl_ip_is_loopback(from))
 		return true;
 	refresh_own(s);
-	for (size_t i = 0; i < s->own.n; i++)
-		if (fl_ip_equal(&s->own.v[i], from))
+	for (size_t i = 0; i < s->own.ips.n; i++)
+		if (fl_ip_equal(&s->own.ips.v[i], from))
 			return true;
 	return false;
 }
@@ -97,13 +141,25 @@ static bool asks_for_counters(const struct fl_dns_query *q)
 	return q->class_ == FL_DNS_CH && q->type == FL_DNS_TXT && !strcmp(q->name, "counters.fairlead");
 }
 
+struct asker {
+	struct fl_dns_server *s;
+	const struct fl_ip *from;
+};
+
+static bool is_allowed(void *arg)
+{
+	const struct asker *a = arg;
+	return fl_dns_server_allows(a->s, a->from);
+}
+
 enum fl_dns_verdict fl_dns_server_respond(struct fl_dns_server *s, const struct fl_ip *from, const uint8_t *in,
 					  size_t len, bool tcp, uint8_t *out)
 {
-	bool allowed = fl_dns_server_allows(s, from);
-	enum fl_dns_verdict v = fl_dns_respond(s->o.zone, s->o.is_synced(s->o.arg), allowed, in, len, tcp, &s->x, out);
+	struct asker a = {s, from};
+	struct fl_dns_asker asker = {is_allowed, &a};
+	enum fl_dns_verdict v = fl_dns_respond(s->o.zone, s->o.is_synced(s->o.arg), &asker, in, len, tcp, &s->x, out);
 	s->count[tcp ? FL_DNS_COUNT_TCP : FL_DNS_COUNT_UDP]++;
-	if (v == FL_DNS_SEND && s->x.rcode == FL_DNS_REFUSED && allowed && asks_for_counters(&s->x.q))
+	if (v == FL_DNS_SEND && s->x.rcode == FL_DNS_REFUSED && asks_for_counters(&s->x.q) && is_allowed(&a))
 		answer_counters(s, out);
 	if (v == FL_DNS_DROP)
 		s->count[FL_DNS_COUNT_MALFORMED]++;
@@ -170,8 +226,6 @@ void fl_dns_server_forward(struct fl_dns_server *s, struct fl_dns_listener *udp,
 	s->holds++;
 	fl_forwarder_ask(s->o.forwarder, &f->q, f->alias ? f->alias : f->q.name, on_forwarded, f);
 }
-
-// --- UDP ---
 
 // --- UDP ---
 

@@ -23,6 +23,10 @@ struct fl_dns_outbox {
 	uint8_t buf[FL_DNS_BATCH][FL_DNS_UDP_MAX];
 };
 
+struct fl_dns_addresses {
+	FL_VEC(struct fl_ip) ips;
+};
+
 struct fl_dns_client;
 
 struct fl_dns_server {
@@ -33,9 +37,10 @@ struct fl_dns_server {
 	unsigned holds; // who still needs this memory: its owner, open handles, TCP clients, forwarded questions
 	bool stopped;
 	uint16_t port;
-	char *recv_buf;           // of all UDP sockets: used within one callback
-	FL_VEC(struct fl_ip) own; // this host's addresses
-	uint64_t own_ms;
+	char *recv_buf;              // of all UDP sockets: used within one callback
+	struct fl_dns_addresses own; // this host's,
+	uint64_t own_ms;             // as they were then (0: not read yet),
+	bool own_asked;              // and they are being read again
 	uint64_t count[FL_DNS_COUNTER_COUNT];
 	struct fl_dns_exchange x; // the query at hand
 	struct fl_dns_outbox outbox;

@@ -75,15 +75,21 @@ static void check_answer(const struct fl_dns_query *q, const uint8_t *question, 
 	CHECK(pos == len);
 }
 
+static bool is_allowed(void *arg)
+{
+	return *(const bool *)arg;
+}
+
 static void answer(const uint8_t *data, size_t size, unsigned way)
 {
 	static struct fl_zone *z;
 	static uint8_t out[FL_DNS_TCP_MAX];
 	static struct fl_dns_exchange x;
-	bool tcp = way & 2;
+	bool tcp = way & 2, allowed = way & 8;
+	struct fl_dns_asker asker = {is_allowed, &allowed};
 	if (!z)
 		z = small_zone();
-	enum fl_dns_verdict v = fl_dns_respond(z, way & 4, way & 8, data, size, tcp, &x, out);
+	enum fl_dns_verdict v = fl_dns_respond(z, way & 4, &asker, data, size, tcp, &x, out);
 	if (v == FL_DNS_SEND)
 		check_answer(&x.q, x.question, out, x.len, tcp);
 	CHECK(v != FL_DNS_FORWARD || way & 8);

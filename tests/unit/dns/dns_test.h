@@ -238,6 +238,11 @@ static inline size_t make_query(const char *line, uint8_t *buf, size_t cap, stru
 	return len;
 }
 
+static inline bool says(void *arg)
+{
+	return *(const bool *)arg;
+}
+
 // What the zone makes of the query, as lines.
 static inline void zone_ask(struct fl_zone *z, const char *line, struct fl_buf *b)
 {
@@ -247,7 +252,10 @@ static inline void zone_ask(struct fl_zone *z, const char *line, struct fl_buf *
 	struct fl_dns_exchange x;
 	size_t len = make_query(line, in, sizeof(in), &a);
 
-	switch (fl_dns_respond(z, !a.unsynced, !a.stranger, in, len, a.tcp, &x, out)) {
+	bool allowed = !a.stranger;
+	struct fl_dns_asker asker = {says, &allowed};
+
+	switch (fl_dns_respond(z, !a.unsynced, &asker, in, len, a.tcp, &x, out)) {
 	case FL_DNS_SEND:
 		assert_true(x.len <= (a.tcp ? FL_DNS_TCP_MAX : x.q.udp_size) && (a.tcp || x.len <= FL_DNS_UDP_MAX));
 		assert_memory_equal(out, in, 2);

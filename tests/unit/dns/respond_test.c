@@ -7,11 +7,20 @@
 static uint8_t in[512], out[FL_DNS_TCP_MAX], upstream[FL_DNS_TCP_MAX];
 static struct fl_dns_exchange x;
 
+static unsigned n_looked;
+
+static bool counts_looks(void *arg)
+{
+	n_looked++;
+	return true;
+}
+
 static char *respond(const uint8_t *msg, size_t len)
 {
+	struct fl_dns_asker asker = {counts_looks, NULL};
 	struct fl_buf b = {0};
 	struct fl_zone *z = zone_new();
-	switch (fl_dns_respond(z, true, true, msg, len, false, &x, out)) {
+	switch (fl_dns_respond(z, true, &asker, msg, len, false, &x, out)) {
 	case FL_DNS_SEND:
 		write_message(&b, out, x.len);
 		break;
@@ -70,6 +79,21 @@ static void answers_odd_queries(void **state)
 	assert_true(fl_starts_with(is, "    NXDOMAIN aa ra\n"));
 	len = ask("x\\046cluster.local", FL_DNS_A); // a dot within a label is no border of the zone
 	expect(len, "forward");
+}
+
+// Whoever asks for names of the cluster is not looked up among this host's addresses.
+static void looks_at_the_asker_only_for_names_of_others(void **state)
+{
+	static const char *const ours[] = {"cluster.local", "kubernetes.default.svc.cluster.local",
+					   "10-244-0-5.default.pod.cluster.local", "ns.dns.cluster.local"};
+	n_looked = 0;
+	for (size_t i = 0; i < FL_COUNT(ours); i++) {
+		AUTO_FREE char *is = respond(in, ask(ours[i], FL_DNS_A));
+		assert_non_null(strstr(is, " aa ra\n"));
+	}
+	assert_int_equal(n_looked, 0);
+	expect(ask("www.example.com", FL_DNS_A), "forward");
+	assert_int_equal(n_looked, 1);
 }
 
 static void repeats_what_the_client_said(void **state)
@@ -228,9 +252,13 @@ static void refuses_a_zone_that_is_no_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(answers_odd_queries),    cmocka_unit_test(repeats_what_the_client_said),
-	    cmocka_unit_test(passes_answers_through), cmocka_unit_test(cuts_answers_to_what_the_client_takes),
-	    cmocka_unit_test(puts_an_alias_in_front), cmocka_unit_test(refuses_a_zone_that_is_no_name),
+	    cmocka_unit_test(answers_odd_queries),
+	    cmocka_unit_test(looks_at_the_asker_only_for_names_of_others),
+	    cmocka_unit_test(repeats_what_the_client_said),
+	    cmocka_unit_test(passes_answers_through),
+	    cmocka_unit_test(cuts_answers_to_what_the_client_takes),
+	    cmocka_unit_test(puts_an_alias_in_front),
+	    cmocka_unit_test(refuses_a_zone_that_is_no_name),
 	};
 	return cmocka_run_group_tests_name("dns respond", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "../client/client_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -143,7 +144,7 @@ static int run_role(const char *kubeconfig)
 				.upstream = "127.0.0.9",
 				.n_listen = 1,
 				.n_cluster_ips = 1};
-	fl_log_init("dns", FL_LOG_ERROR);
+	fl_log_init("dns", FL_LOG_WARN);
 	fl_ip_parse("127.0.0.1", &o.listen[0]);
 	fl_ip_parse("10.96.0.10", &o.cluster_ips[0]);
 	int rc = fl_dns_run(&o, &err);
@@ -154,6 +155,25 @@ static int run_role(const char *kubeconfig)
 
 static void tick(uv_timer_t *t)
 {
+}
+
+static bool stands_in(const char *path, const char *what)
+{
+	char text[4096];
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	return strstr(text, what);
+}
+
+static void wait_for_line(struct fixture *f, const char *path, const char *what)
+{
+	uv_timer_t t;
+	uv_timer_init(&f->loop, &t);
+	uv_timer_start(&t, tick, 10, 10);
+	wait_for(f, stands_in(path, what));
+	uv_close((uv_handle_t *)&t, NULL);
+	uv_run(&f->loop, UV_RUN_NOWAIT);
 }
 
 static int wait_for_exit(struct fixture *f, pid_t pid)
@@ -178,7 +198,8 @@ static void serves_what_the_api_says(void **state)
 	setup(&f, serve);
 	f.arg = &a;
 	AUTO_FREE char *url = fl_asprintf("http://127.0.0.1:%u", f.port),
-		       *path = fl_asprintf("/tmp/dns_run_test.%d", (int)getpid());
+		       *path = fl_asprintf("/tmp/dns_run_test.%d", (int)getpid()),
+		       *log = fl_asprintf("/tmp/dns_run_test.%d.log", (int)getpid());
 	struct fl_kubeconfig cfg = {.server = url};
 	struct fl_err err = {0};
 	assert_int_equal(fl_kubeconfig_write(path, &cfg, "test", "test", &err), 0);
@@ -186,10 +207,14 @@ static void serves_what_the_api_says(void **state)
 	pid_t pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		AUTO_CLOSE int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+			_exit(1);
 		_exit(run_role(path));
 	}
 	ask_until(&f, "web.default.svc.cluster.local", FL_DNS_SERVFAIL); // not all is known yet
 	ask_until(&f, "www.example.com", FL_DNS_SERVFAIL);               // nobody to ask
+	wait_for_line(&f, log, " missing=endpointslices\n");
 	a.has_slices = true;
 	assert_int_equal(ask_until(&f, "web.default.svc.cluster.local", FL_DNS_NOERROR), 0x0a600014);
 	ask_until(&f, "new.default.svc.cluster.local", FL_DNS_NXDOMAIN);
@@ -205,6 +230,7 @@ static void serves_what_the_api_says(void **state)
 	assert_int_equal(kill(pid, SIGTERM), 0);
 	assert_int_equal(wait_for_exit(&f, pid), 0);
 	unlink(path);
+	unlink(log);
 	teardown(&f);
 }
 

@@ -463,6 +463,25 @@ static void answers_names_of_others_for_its_own(void **state)
 	end(&s);
 }
 
+static void reads_its_addresses_aside(void **state)
+{
+	struct setup s;
+	struct fl_ip stranger;
+	begin(&s, answers);
+	fl_ip_parse("192.0.2.1", &stranger);
+	assert_false(fl_dns_server_allows(s.s, &stranger));
+	assert_true(s.s->own_ms && s.s->own.ips.n > 0 && !s.s->own_asked);
+	s.s->own_ms = 1; // long ago
+	s.s->own.ips.n = 0;
+	assert_false(fl_dns_server_allows(s.s, &stranger));
+	assert_true(s.s->own_asked);
+	assert_int_equal(s.s->own.ips.n, 0);                   // this question did not wait,
+	wait_for(&s.w, !s.s->own_asked && s.s->own.ips.n > 0); // the next one has the new list
+	s.s->own_ms = 1;
+	assert_false(fl_dns_server_allows(s.s, &stranger));
+	end(&s); // while it is being read
+}
+
 static void is_freed_with_questions_open(void **state)
 {
 	struct setup s;
@@ -589,6 +608,7 @@ int main(void)
 	    cmocka_unit_test(waits_for_slow_readers),
 	    cmocka_unit_test(makes_room_for_new_clients),
 	    cmocka_unit_test(answers_names_of_others_for_its_own),
+	    cmocka_unit_test(reads_its_addresses_aside),
 	    cmocka_unit_test(is_freed_with_questions_open),
 	    cmocka_unit_test(tells_why_it_cannot_listen),
 	    cmocka_unit_test(satisfies_dig),
