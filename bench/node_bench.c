@@ -3,15 +3,17 @@
 //
 //   node_bench KUBECONFIG STEP...     one line a figure: `name run value unit`, what belongs to it on lines with '#'
 //
-//   create N   N Services from 16 connections, and the time until the last Endpoints and EndpointSlice exist
+//   create N   N Services from 16 connections, every tenth with session affinity: a second's number, and the time
+//              until the last Endpoints and EndpointSlice exist
 //   pods       3 ready pods that all of these Services select: until every one of them leads there
 //   list R     all Services, R times, each after a write; HTTP/1.1 and HTTP/2
 //   change R   one endpoint of a hand-made EndpointSlice: acknowledged -> rule in the kernel
+//   affinity R the same, of a Service with session affinity
 //   pod R      a pod's readiness: acknowledged -> controllers -> EndpointSlice -> rule in the kernel
 //   memory     Pss of each process of the node
 //
 // The kernel tells of its rules itself: a socket in the group of nftables' changes, read by a thread of its own. What
-// is waited for is the element that bears the new address.
+// is waited for is the element or rule that bears the new address.
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -93,11 +95,11 @@ static int roles(struct role *ret)
 	return n;
 }
 
-static void tell_cpu(const struct role *before, int n_before, int per, double load_cpu)
+static void tell_cpu(const char *per_what, const struct role *before, int n_before, int per, double load_cpu)
 {
 	struct role now[MAX_ROLES];
 	int n = roles(now);
-	printf("# processor time per Service:");
+	printf("# processor time per %s:", per_what);
 	for (int i = 0; i < n; i++) {
 		double was = 0;
 		for (int j = 0; j < n_before; j++)
@@ -135,8 +137,8 @@ static void service_request(void *arg, int i, const char **method, struct fl_buf
 		      "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"service-%06d\","
 		      "\"namespace\":\"default\",\"labels\":{\"app\":\"web-%d\",\"tier\":\"front\"}},\"spec\":{"
 		      "\"ports\":[{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":80,\"targetPort\":8080}],"
-		      "\"selector\":{\"app\":\"web\"},\"type\":\"ClusterIP\"}}",
-		      i, i);
+		      "\"selector\":{\"app\":\"web\"},\"sessionAffinity\":\"%s\",\"type\":\"ClusterIP\"}}",
+		      i, i, i % 10 ? "None" : "ClientIP");
 }
 
 static int count_of(const char *path)
@@ -163,14 +165,14 @@ static void create(int n)
 	struct load_result r = load_run(target, &job);
 	printf("creates 1 %.0f /s\n# p50 %.2f ms, p99 %.2f ms, refused %d\n", n / r.seconds, (double)r.p50_ns / 1e6,
 	       (double)r.p99_ns / 1e6, r.bad);
-	tell_cpu(before, n_before, n, r.cpu_s);
+	tell_cpu("Service", before, n_before, n, r.cpu_s);
 	wait_count("/api/v1/endpoints", n);
 	printf("last_endpoints 1 %.0f ms\n", (double)(fl_mono_ns() - t0) / 1e6);
 	wait_count(SLICES, n);
 	printf("last_slice 1 %.0f ms\n# both from the first request on; all %d Services were acknowledged after "
 	       "%.0f ms\n# and until then:\n",
 	       (double)(fl_mono_ns() - t0) / 1e6, n, r.seconds * 1e3);
-	tell_cpu(before, n_before, n, r.cpu_s);
+	tell_cpu("Service", before, n_before, n, r.cpu_s);
 }
 
 static void post(const char *path, const char *body)
@@ -241,13 +243,13 @@ static struct {
 	pthread_cond_t cond;
 	uint32_t want;     // address, network order; 0: none
 	uint64_t seen_ns;  // 0: not yet
-	uint64_t elements; // new ones so far
+	uint64_t elements; // and rules, new ones so far
 } rules = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
 static void on_message(const struct nlmsghdr *h, uint64_t now)
 {
 	unsigned type = h->nlmsg_type & 0xff;
-	if (type != NFT_MSG_NEWSETELEM)
+	if (type != NFT_MSG_NEWSETELEM && type != NFT_MSG_NEWRULE) // the latter: an endpoint of a Service with affinity
 		return;
 	rules.elements++;
 	if (rules.want && !rules.seen_ns &&
@@ -322,11 +324,17 @@ static void report(const char *name, uint64_t *ns, int n)
 struct change {
 	uint64_t *after_ack, *after_send; // ns
 	uint64_t sent;
+	struct role before[MAX_ROLES];
+	int n_before;
 };
 
 static void change_begin(struct change *c, int n)
 {
-	*c = (struct change){fl_calloc((size_t)n, sizeof(uint64_t)), fl_calloc((size_t)n, sizeof(uint64_t)), 0};
+	*c = (struct change){
+	    .after_ack = fl_calloc((size_t)n, sizeof(uint64_t)),
+	    .after_send = fl_calloc((size_t)n, sizeof(uint64_t)),
+	};
+	c->n_before = roles(c->before);
 	watch_rules();
 }
 
@@ -343,25 +351,33 @@ static void change_end(struct change *c, const char *name, int n)
 	AUTO_FREE char *sent = fl_asprintf("%s_from_request", name);
 	report(name, c->after_ack, n);
 	report(sent, c->after_send, n);
+	tell_cpu(name, c->before, c->n_before, n, 0);
 	free(c->after_ack);
 	free(c->after_send);
 }
 
 // --- steps ---
 
-static void change(int n)
+static void change_of(const char *name, const char *service, const char *affinity, int n)
 {
 	struct change c;
 	change_begin(&c, n);
-	post(SERVICES, "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"by-hand\"},\"spec\":{"
-		       "\"ports\":[{\"port\":80,\"targetPort\":8080}]}}");
+	AUTO_FREE char *object =
+	    fl_asprintf("{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"%s\"},"
+			"\"spec\":{\"ports\":[{\"port\":80,\"targetPort\":8080}],"
+			"\"sessionAffinity\":\"%s\"}}",
+			service, affinity);
+	post(SERVICES, object);
 	expect("10.245.0.3");
-	post(SLICES,
-	     "{\"kind\":\"EndpointSlice\",\"apiVersion\":\"discovery.k8s.io/v1\",\"metadata\":{\"name\":\"by-hand-1\","
-	     "\"labels\":{\"kubernetes.io/service-name\":\"by-hand\"}},\"addressType\":\"IPv4\",\"ports\":[{\"name\":"
-	     "\"\",\"port\":8080,\"protocol\":\"TCP\"}],\"endpoints\":[{\"addresses\":[\"10.245.0.1\"]},{"
-	     "\"addresses\":[\"10.245.0.2\"]},{\"addresses\":[\"10.245.0.3\"]}]}");
+	AUTO_FREE char *slice = fl_asprintf(
+	    "{\"kind\":\"EndpointSlice\",\"apiVersion\":\"discovery.k8s.io/v1\",\"metadata\":{\"name\":\"%s-1\","
+	    "\"labels\":{\"kubernetes.io/service-name\":\"%s\"}},\"addressType\":\"IPv4\",\"ports\":[{\"name\":"
+	    "\"\",\"port\":8080,\"protocol\":\"TCP\"}],\"endpoints\":[{\"addresses\":[\"10.245.0.1\"]},{"
+	    "\"addresses\":[\"10.245.0.2\"]},{\"addresses\":[\"10.245.0.3\"]}]}",
+	    service, service);
+	post(SLICES, slice);
 	expected();
+	AUTO_FREE char *path = fl_asprintf(SLICES "/%s-1", service);
 	for (int i = 0; i < n; i++) {
 		char ip[32], body[128];
 		snprintf(ip, sizeof(ip), "10.246.%d.%d", i >> 8 & 255, i & 255);
@@ -369,10 +385,20 @@ static void change(int n)
 			 "[{\"op\":\"replace\",\"path\":\"/endpoints/1/addresses/0\",\"value\":\"%s\"}]", ip);
 		expect(ip);
 		c.sent = fl_mono_ns();
-		load_must(conn, "PATCH", SLICES "/by-hand-1", "application/json-patch+json", body, strlen(body));
+		load_must(conn, "PATCH", path, "application/json-patch+json", body, strlen(body));
 		change_note(&c, i);
 	}
-	change_end(&c, "change", n);
+	change_end(&c, name, n);
+}
+
+static void change(int n)
+{
+	change_of("change", "by-hand", "None", n);
+}
+
+static void affinity(int n)
+{
+	change_of("affinity", "by-hand-sticky", "ClientIP", n);
 }
 
 // The Service leads to two and three endpoints in turn: the element of its own address changes each time.
@@ -429,7 +455,7 @@ static void pods(void)
 			break;
 		}
 	}
-	tell_cpu(before, n_before, n, 0);
+	tell_cpu("Service", before, n_before, n, 0);
 }
 
 static void write_once(int i)
@@ -503,8 +529,8 @@ static void list(int n)
 int main(int argc, char **argv)
 {
 	if (argc < 3) {
-		fprintf(stderr,
-			"usage: node_bench KUBECONFIG create N | pods | list R | change R | pod R | memory ...\n");
+		fprintf(stderr, "usage: node_bench KUBECONFIG create N | pods | list R | change R | affinity R | pod R "
+				"| memory ...\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -520,6 +546,8 @@ int main(int argc, char **argv)
 			list(n);
 		else if (!strcmp(argv[i], "change") && counts)
 			change(n);
+		else if (!strcmp(argv[i], "affinity") && counts)
+			affinity(n);
 		else if (!strcmp(argv[i], "pod") && counts)
 			pod(n);
 		else if (!strcmp(argv[i], "pods"))

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 source tests/e2e/lib.bash
 services=${SERVICES:-10000}
 changes=${CHANGES:-300}
-read -ra steps <<<"${STEPS:-create $services pods memory list 31 change $changes pod $changes memory}"
+read -ra steps <<<"${STEPS:-create $services pods memory list 31 change $changes affinity $changes pod $changes memory}"
 world_begin bench
 trap world_end EXIT
 node_ns one 1
