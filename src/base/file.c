@@ -96,34 +96,76 @@ int fl_file_mkdirs(const char *path, mode_t mode, struct fl_err *err)
 	}
 }
 
-static int remove_in(int dir_fd, const char *name, dev_t dev, const char *path, struct fl_err *err)
+// Removing a tree. Whoever made it may have nested it as deep as the disk allows, and each level on the way down costs
+// a descriptor and a stack frame: what lies DEPTH_MAX below the top is moved up into the top, to be met there again.
+#define DEPTH_MAX 32
+
+struct removal {
+	const char *path;
+	dev_t dev;
+	int top_fd;
+	unsigned long moved;
+};
+
+static int failed(const struct removal *r, const char *name, struct fl_err *err)
+{
+	if (errno == ENOENT) // somebody else may be removing it as well
+		return 0;
+	if (name == r->path)
+		return fl_err_set(err, -errno, "remove %s: %s", name, strerror(errno));
+	return fl_err_set(err, -errno, "remove %s/%s: %s", r->path, name, strerror(errno));
+}
+
+static int move_up(struct removal *r, int dir_fd, const char *name, struct fl_err *err)
+{
+	char to[32];
+
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0) // most are empty here
+		return 0;
+	for (;;) {
+		snprintf(to, sizeof(to), "..deep%lu", r->moved++);
+		if (renameat(dir_fd, name, r->top_fd, to) == 0)
+			return 0;
+		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR) // or that name is taken
+			return failed(r, name, err);
+	}
+}
+
+static int remove_in(struct removal *r, int dir_fd, const char *name, unsigned depth, struct fl_err *err)
 {
 	struct stat st;
+	int fd, rc = 0;
+	DIR *d;
+
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : fl_err_set(err, -errno, "remove %s: %s", path, strerror(errno));
-	if (!S_ISDIR(st.st_mode)) {
-		if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
-			return fl_err_set(err, -errno, "remove %s/%s: %s", path, name, strerror(errno));
-		return 0;
-	}
-	if (st.st_dev != dev)
-		return fl_err_set(err, -EBUSY, "remove %s/%s: something is mounted there", path, name);
-	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0) // somebody else may be removing it as well
-		return errno == ENOENT ? 0 : fl_err_set(err, -errno, "remove %s/%s: %s", path, name, strerror(errno));
-	DIR *d = fdopendir(fd);
+		return failed(r, name, err);
+	if (!S_ISDIR(st.st_mode))
+		return unlinkat(dir_fd, name, 0) < 0 ? failed(r, name, err) : 0;
+	if (st.st_dev != r->dev)
+		return fl_err_set(err, -EBUSY, "remove %s/%s: something is mounted there", r->path, name);
+	if (depth == DEPTH_MAX)
+		return move_up(r, dir_fd, name, err);
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return failed(r, name, err);
+	d = fdopendir(fd);
 	if (!d) {
 		close(fd);
-		return fl_err_set(err, -ENOMEM, "remove %s/%s: no memory", path, name);
+		return fl_err_set(err, -ENOMEM, "remove %s/%s: no memory", r->path, name);
 	}
-	int rc = 0;
-	for (struct dirent *e; rc == 0 && (e = readdir(d));)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			rc = remove_in(fd, e->d_name, dev, path, err);
+	if (depth == 0)
+		r->top_fd = fd;
+	for (unsigned long before = 0;;) {
+		for (struct dirent *e; rc == 0 && (e = readdir(d));)
+			if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+				rc = remove_in(r, fd, e->d_name, depth + 1, err);
+		if (rc < 0 || depth > 0 || r->moved == before)
+			break;
+		before = r->moved; // until a reading of the top has moved nothing up
+		rewinddir(d);
+	}
 	closedir(d);
-	if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		rc = fl_err_set(err, -errno, "remove %s/%s: %s", path, name, strerror(errno));
-	return rc;
+	return rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 ? failed(r, name, err) : rc;
 }
 
 int fl_file_remove_all(const char *path, struct fl_err *err)
@@ -131,5 +173,6 @@ int fl_file_remove_all(const char *path, struct fl_err *err)
 	struct stat st;
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : fl_err_set(err, -errno, "remove %s: %s", path, strerror(errno));
-	return remove_in(AT_FDCWD, path, st.st_dev, path, err);
+	struct removal r = {.path = path, .dev = st.st_dev, .top_fd = -1};
+	return remove_in(&r, AT_FDCWD, path, 0, err);
 }
