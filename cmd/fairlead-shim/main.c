@@ -4,11 +4,16 @@
 //   fairlead-shim DIR LOG RUNTIME ROOT ID CGROUP LOG_MAX_BYTES
 //
 // It works in the attempt's directory DIR:  config.json  rootfs/  lower -> image  upper/  work/   made by the node
+//                                            started.new  exit.new: room for the two records
 //                                            lock  pid  runtime.log  started  exit                 made here
 //
 //   fork -> own mount namespace -> overlay on rootfs -> RUNTIME create      the overlay is seen by the container only
 //   RUNTIME start -> "started PID NS\n" on fd 3 -> copies stdout, stderr -> LOG (CRI format, rotated)
 //   the container ends (we are its subreaper) -> RUNTIME delete -> `exit` -> end
+//
+// A full disk costs log lines, never the container or how it ended: the records are written into room that was taken
+// before the container began. One that cannot be written all the same is tried again for as long as its directory is
+// there, and the container counts as running until then.
 //
 // Who asks whether a shim lives tries the flock on DIR/lock: the node took it before it started the shim and handed it
 // over as fd 4, so that there is no moment without. The pid stands in the file; the node waits on a pidfd. Killing the
@@ -38,6 +43,7 @@
 #define LOGS_KEPT     4      // rotated files beside the current one (kubelet: containerLogMaxFiles 5)
 #define DRAIN_MS      2000   // after the container's end, for a pipe that something still holds
 #define RUNTIME_MS    120000 // a call of the runtime that takes longer is ended: it would hold the pod for ever
+#define RECORD_MS     1000   // until an exit record that could not be written is tried again
 #define KILL_ROUNDS   500
 #define EXIT_NO_START 128 // what Kubernetes shows for a container that could not be started
 
@@ -68,32 +74,38 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void write_all(int fd, const char *p, size_t n)
+static size_t write_all(int fd, const char *p, size_t n) // how much of it
 {
-	while (n) {
-		ssize_t done = write(fd, p, n);
+	size_t at = 0;
+
+	while (at < n) {
+		ssize_t done = write(fd, p + at, n - at);
 
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return; // a full disk costs log lines, never the container
-		p += done;
-		n -= (size_t)done;
+			break;
+		at += (size_t)done;
 	}
+	return at;
 }
 
-static void file_put(const char *name, const char *text)
+// Over what stands in `name`.new, which is as long or longer: no block is needed. False (errno): `name` is as it was.
+static bool file_put(const char *name, const char *text)
 {
+	size_t n = strlen(text);
+	bool whole;
 	char tmp[64];
 	int fd;
 
 	snprintf(tmp, sizeof(tmp), "%s.new", name);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return;
-	write_all(fd, text, strlen(text));
-	close(fd);
-	rename(tmp, name);
+		return false;
+	whole = write_all(fd, text, n) == n && ftruncate(fd, (off_t)n) == 0;
+	if (close(fd) < 0 || !whole)
+		return false;
+	return rename(tmp, name) == 0;
 }
 
 static long file_number(const char *path, const char *key)
@@ -135,11 +147,31 @@ static void log_rotate(void)
 	log_open();
 }
 
+// What the disk does not take is lost, in whole lines, and does not count: or old lines would go for ones that are
+// nowhere.
+static void log_write(const char *p, size_t n)
+{
+	struct stat st;
+	size_t done, torn;
+
+	if (s.log_fd < 0)
+		log_open();
+	done = write_all(s.log_fd, p, n);
+	if (done < n) {
+		const char *end = memrchr(p, '\n', done);
+
+		torn = done - (end ? (size_t)(end - p) + 1 : 0);
+		if (torn && fstat(s.log_fd, &st) == 0 && (size_t)st.st_size >= torn &&
+		    ftruncate(s.log_fd, st.st_size - (off_t)torn) == 0)
+			done -= torn;
+	}
+	s.log_size += done;
+}
+
 static void log_line(size_t *at, const struct stream *st, const char *text, size_t n, bool partial)
 {
 	if (*at + FL_CRILOG_PREFIX_LEN + n + 1 > sizeof(s.out)) {
-		write_all(s.log_fd, s.out, *at);
-		s.log_size += *at;
+		log_write(s.out, *at);
 		*at = 0;
 	}
 	fl_crilog_prefix(s.out + *at, now_ns(), st->is_stderr, partial);
@@ -168,8 +200,7 @@ static void stream_flush(struct stream *st, bool last)
 	}
 	memmove(st->buf, st->buf + from, st->len - from);
 	st->len -= from;
-	write_all(s.log_fd, s.out, at);
-	s.log_size += at;
+	log_write(s.out, at);
 	if (s.log_max && s.log_size >= s.log_max)
 		log_rotate();
 }
@@ -245,13 +276,20 @@ static void wait_for(pid_t pid, int *ret_status)
 	}
 }
 
-// In the child that was to become the runtime: says why in the runtime's log and form, where the node looks for it.
-__attribute__((noreturn)) static void fail_start(const char *what)
+// Says why there is no start in the runtime's log and form, where the node looks for it.
+static void say_no_start(const char *what)
 {
 	int error = errno, fd = open("runtime.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	if (fd >= 0)
 		dprintf(fd, "{\"level\":\"error\",\"msg\":\"%s: %s\"}\n", what, strerror(error));
+	if (fd >= 0)
+		close(fd);
+}
+
+__attribute__((noreturn)) static void fail_start(const char *what) // in the child that was to become the runtime
+{
+	say_no_start(what);
 	_exit(EXIT_NO_START);
 }
 
@@ -352,7 +390,8 @@ static void record_exit(int code, bool oom, bool started)
 
 	snprintf(text, sizeof(text), "code=%d\noom=%d\nran=%d\nstarted=%lld\nfinished=%lld\n", code, oom, started,
 		 (long long)s.started_ns, (long long)(s.finished_ns ? s.finished_ns : now_ns()));
-	file_put("exit", text);
+	while (!file_put("exit", text) && errno != ENOENT) // ENOENT: somebody removed the directory
+		poll(NULL, 0, RECORD_MS);
 }
 
 static void tell(const char *text)
@@ -368,6 +407,11 @@ static bool start_container(void)
 	char text[128];
 	int out[2], err[2], rc;
 
+	snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (pwrite(LOCK_FD, text, strlen(text), 0) < 0) {
+		say_no_start("pid of the shim");
+		return false;
+	}
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
 		return false;
 	s.streams[0] = (struct stream){.fd = out[0]};
@@ -382,7 +426,10 @@ static bool start_container(void)
 		return false;
 	s.started_ns = now_ns();
 	snprintf(text, sizeof(text), "%lld\n", (long long)s.started_ns);
-	file_put("started", text);
+	if (!file_put("started", text)) {
+		say_no_start("record of the start");
+		return false;
+	}
 	if (runtime_run(start, NULL, NULL) != 0)
 		return false;
 	snprintf(text, sizeof(text), "started %d %lld\n", (int)s.pid, (long long)s.started_ns);
@@ -433,7 +480,6 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
-	char pid[16];
 	int null_fd;
 	sigset_t chld;
 
@@ -464,9 +510,6 @@ int main(int argc, char **argv)
 		dup2(null_fd, i);
 	s.signal_fd = signalfd(-1, &chld, SFD_NONBLOCK | SFD_CLOEXEC);
 	fcntl(LOCK_FD, F_SETFD, FD_CLOEXEC);
-	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (pwrite(LOCK_FD, pid, strlen(pid), 0) < 0)
-		return 3;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L) < 0)
 		return 3;
 	log_open();

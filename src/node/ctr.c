@@ -23,7 +23,8 @@
 
 #define LOG_MAX_BYTES "10485760" // kubelet: containerLogMaxSize
 #define BURY_MS       10000
-#define LOOK_MS       20 // until a shim that is just starting says that it did
+#define RECORD_MAX    256 // what the shim writes about a start or an end is shorter
+#define LOOK_MS       20  // until a shim that is just starting says that it did
 
 struct handles { // closed one after the other; freed after the last
 	uv_process_t process;
@@ -71,6 +72,24 @@ bool fl_ctr_read_exit(const char *dir, struct fl_ctr_exit *ret)
 	    .finished_ns = number_after(text, "finished="),
 	};
 	return true;
+}
+
+// Where the shim records the start and the end: taken now, so that a container that fills the disk cannot take it.
+static int make_room(const char *dir, struct fl_err *err)
+{
+	static const char *const records[] = {"started.new", "exit.new"};
+	static const char zeros[RECORD_MAX];
+
+	for (size_t i = 0; i < FL_COUNT(records); i++) {
+		AUTO_FREE char *path = fl_asprintf("%s/%s", dir, records[i]);
+		AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		ssize_t n = fd < 0 ? -1 : write(fd, zeros, sizeof(zeros));
+
+		if (n != sizeof(zeros))
+			return fl_err_set(err, n < 0 ? -errno : -ENOSPC, "write %s: %s", path,
+					  strerror(n < 0 ? errno : ENOSPC));
+	}
+	return 0;
 }
 
 static int64_t read_started(const char *dir)
@@ -344,6 +363,9 @@ int fl_ctr_start(const struct fl_ctr_opts *o, struct fl_ctr **ret, struct fl_err
 		return fl_err_set(err, -errno, "create %s: %s", lock_path, strerror(errno));
 	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
 		return fl_err_set(err, -EBUSY, "container %s is being run already", o->id);
+	rc = make_room(o->dir, err);
+	if (rc < 0)
+		return rc;
 	c = ctr_new(o);
 	uv_pipe_init(c->loop, &c->h->pipe, 0);
 	c->h->pipe.data = c->h;
