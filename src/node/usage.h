@@ -5,8 +5,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define FL_USAGE_DEPTH 256 // directories in each other; what is deeper is not counted
-
 // Bytes of blocks that the files below `dir` take on the file system of `dir`: links are not followed, other file
 // systems that are mounted below are left out, a file with n names counts an n-th at each. Ends as soon as it has more
 // than `enough`, or when `stop` (from another thread) becomes true: the result means nothing then. 0 when there is no

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#define FILE_BYTES 65536
+#define FILE_BYTES  65536
+#define LARGE_BYTES (128 * FILE_BYTES)
+#define LEVELS      1000
 
 static char dir[] = "/tmp/fl-usage.XXXXXX";
 static atomic_bool go_on, stop = true;
@@ -32,6 +35,19 @@ static void put(int at, const char *name)
 	memset(bytes, 'x', sizeof(bytes));
 	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
 	fsync(fd); // or the file system may not have decided on its blocks
+}
+
+static void put_large(int at, const char *name)
+{
+	AUTO_CLOSE int fd = openat(at, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	for (int i = 0; i < LARGE_BYTES / FILE_BYTES; i++) {
+		char bytes[FILE_BYTES];
+
+		memset(bytes, 'x', sizeof(bytes));
+		assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	}
+	fsync(fd);
 }
 
 static int begin(void **state)
@@ -72,18 +88,28 @@ static void a_tree_deeper_than_any_path_is_walked(void **state)
 	static const char name[] = "a-directory-whose-name-is-long-enough-that-no-path-leads-to-the-deepest-one";
 	int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	for (int i = 0; i < FL_USAGE_DEPTH + 50; i++) {
-		if (i == FL_USAGE_DEPTH)
-			put(at, "last");
+	for (int i = 0; i < LEVELS; i++) {
+		if (i == LEVELS / 2)
+			put_large(at, "half");
 		assert_int_equal(mkdirat(at, name, 0700), 0);
 		int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		assert_true(next >= 0);
+		if (i % 100 == 0) { // read before the way down, or after it
+			assert_int_equal(mkdirat(at, "a", 0700), 0);
+			put(at, "z");
+		}
 		close(at);
 		at = next;
 	}
+	put_large(at, "last");
 	close(at);
+	struct rlimit before, few;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){.rlim_cur = 400, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	uint64_t all = fl_usage_of(dir, UINT64_MAX, &go_on);
-	assert_true(all >= FILE_BYTES);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_in_range(all, 2 * LARGE_BYTES, 3 * LARGE_BYTES); // the directories are less than one of them
 	assert_true(fl_usage_of(dir, 0, &go_on) <= all);
 }
 
