@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,6 +35,31 @@ void fl_node_each_entry(const char *dir, fl_node_visit_fn visit, void *arg)
 			visit(path, e->d_name, arg);
 	}
 	closedir(d);
+}
+
+// The root has no memory.swap.max: it is looked for where this process is, and where pods are once one was there.
+static bool has_swap_max(const struct fl_node_paths *p)
+{
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *pods = fl_asprintf(CGROUP_ROOT "%s/memory.swap.max", p->cgroup), *own = NULL;
+
+	if (access(pods, F_OK) == 0)
+		return true;
+	if (fl_file_read("/proc/self/cgroup", &text, NULL, NULL) < 0 || !fl_starts_with(text, "0::/"))
+		return false;
+	own = fl_asprintf(CGROUP_ROOT "%.*s/memory.swap.max", (int)strcspn(text + 3, "\n"), text + 3);
+	return access(own, F_OK) == 0;
+}
+
+struct fl_node_cgroups fl_node_cgroups_find(const struct fl_node_paths *p)
+{
+	struct statfs fs;
+	bool unified = statfs(CGROUP_ROOT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+
+	return (struct fl_node_cgroups){
+	    .unified = unified,
+	    .swap = unified ? has_swap_max(p) : access(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes", F_OK) == 0,
+	};
 }
 
 static bool is_directory(const char *path)

@@ -3,8 +3,17 @@
 // or in both (hybrid). The OCI runtime makes all three levels and removes only the last one.
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "node/paths.h"
+
+// How the host's cgroups are, as far as a container's limits depend on it.
+struct fl_node_cgroups {
+	bool unified; // v2 alone
+	bool swap;    // the kernel bounds swap: memory.swap.max (v2), memory.memsw.limit_in_bytes (v1)
+};
+struct fl_node_cgroups fl_node_cgroups_find(const struct fl_node_paths *p);
 
 typedef void (*fl_node_visit_fn)(const char *path, const char *name, void *arg);
 

@@ -152,26 +152,36 @@ const char *fl_env_field(struct fl_arena *a, const struct fl_env_source *s, cons
 	return path ? map_field(a, p, path) : NULL;
 }
 
+// What the node has of a resource, for a limit that is not set (kubelet: MergeContainerResourceLimits). -1: not one
+// that a resourceFieldRef may name.
+static int64_t of_node(const struct fl_env_source *s, const char *name)
+{
+	if (strcmp(name, "cpu") == 0)
+		return s->node_cpu_milli;
+	if (strcmp(name, "memory") == 0)
+		return s->node_memory;
+	if (strcmp(name, "ephemeral-storage") == 0)
+		return s->node_disk;
+	return fl_starts_with(name, "hugepages-") ? 0 : -1;
+}
+
 const char *fl_env_resource(struct fl_arena *a, const struct fl_env_source *s, const struct fl_json *ref)
 {
 	const char *resource = fl_json_str_or(ref, "resource", ""), *dot = strchr(resource, '.');
 	const char *want = fl_json_str(ref, "containerName");
 	const struct fl_json *container = s->container ? s->container->json : NULL;
-	bool cpu;
+	bool limit = fl_starts_with(resource, "limits.");
 	int64_t v, divisor = -1;
 
-	if (!dot)
-		return NULL;
-	cpu = strcmp(dot + 1, "cpu") == 0;
-	if (!cpu && strcmp(dot + 1, "memory") != 0)
+	if (!dot || of_node(s, dot + 1) < 0)
 		return NULL;
 	for (unsigned i = 0; want && i < s->pod->n_containers; i++) {
 		if (fl_streq(s->pod->containers[i].name, want))
 			container = s->pod->containers[i].json;
 	}
-	v = fl_container_resource(container, fl_starts_with(resource, "limits.") ? "limits" : "requests", dot + 1);
-	if (v < 0)
-		v = !fl_starts_with(resource, "limits.") ? 0 : cpu ? s->node_cpu_milli : s->node_memory;
+	v = fl_container_resource(container, limit ? "limits" : "requests", dot + 1);
+	if (v <= 0)
+		v = limit ? of_node(s, dot + 1) : 0;
 	if (fl_json_get(ref, "divisor")) { // read as a container's limit, which parses it in the right unit
 		struct fl_json *fake = fl_json_new(a, FL_JSON_OBJECT);
 		struct fl_json *limits = fl_json_set_object(a, fl_json_set_object(a, fake, "resources"), "limits");
@@ -180,7 +190,7 @@ const char *fl_env_resource(struct fl_arena *a, const struct fl_env_source *s, c
 		divisor = fl_container_resource(fake, "limits", dot + 1);
 	}
 	if (divisor <= 0)
-		divisor = cpu ? 1000 : 1;
+		divisor = strcmp(dot + 1, "cpu") == 0 ? 1000 : 1;
 	return fl_arena_printf(a, "%" PRId64, (v + divisor - 1) / divisor);
 }
 

@@ -16,7 +16,7 @@ struct fl_env_source {
 	struct fl_ip kubernetes_ip; // see fl_service_env_source
 	fl_services_each services;  // NULL: not known
 	void *services_arg;
-	int64_t node_cpu_milli, node_memory; // what an unset limit means in a resourceFieldRef
+	int64_t node_cpu_milli, node_memory, node_disk; // what an unset limit means in a resourceFieldRef
 	// The ConfigMap or Secret of that name in the pod's namespace; NULL when it does not exist.
 	const struct fl_json *(*lookup)(void *arg, bool secret, const char *name);
 	void *arg;

@@ -353,6 +353,7 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .services_arg = o->api_arg,
 	    .node_cpu_milli = o->node_cpu_milli,
 	    .node_memory = o->node_memory,
+	    .node_disk = o->node_disk,
 	    .lookup = fl_docs_lookup,
 	    .arg = p->docs,
 	};
@@ -398,6 +399,7 @@ static int build_config(struct container *c, struct fl_arena *a, const char *dir
 	    .group = group,
 	    .may_lower_oom_score = p->pods->may_lower_oom_score,
 	    .node_memory = o->node_memory,
+	    .cgroups = fl_node_cgroups_find(o->paths),
 	};
 	return fl_oci_config(a, &oci, ret, err);
 }

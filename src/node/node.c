@@ -298,6 +298,7 @@ static int start_pods(struct node *n, struct fl_err *err)
 	    .kubernetes_ip = o->kubernetes_ip,
 	    .node_cpu_milli = f.cpu_milli,
 	    .node_memory = f.memory_bytes,
+	    .node_disk = f.disk_bytes,
 	    .insecure_registries = o->insecure_registries,
 	    .image_max_bytes = o->image_max_bytes,
 	    .api = &api,

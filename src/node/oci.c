@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -183,10 +184,58 @@ static void mount_add(struct fl_arena *a, struct fl_json *mounts, const char *ta
 	fl_json_append(mounts, m);
 }
 
+struct ordered {
+	struct fl_oci_mount m;
+	unsigned parts, index;
+};
+
+static unsigned parts_of(const char *path)
+{
+	unsigned parts = 0;
+
+	for (size_t n; *path; path += n) {
+		path += strspn(path, "/");
+		n = strcspn(path, "/");
+		if (n == 2 && path[0] == '.' && path[1] == '.')
+			parts -= parts > 0;
+		else if (n && !(n == 1 && path[0] == '.'))
+			parts++;
+	}
+	return parts;
+}
+
+static int by_parts(const void *x, const void *y)
+{
+	const struct ordered *a = x, *b = y;
+
+	return a->parts != b->parts ? (a->parts > b->parts) - (a->parts < b->parts) : a->index < b->index ? -1 : 1;
+}
+
+// What the pod brings, the deeper the later, so that nothing is hidden below a mount that comes after it (containerd:
+// WithMounts).
+static void add_binds(struct fl_arena *a, const struct fl_oci_opts *o, struct fl_json *mounts)
+{
+	const char *message_path = fl_json_str_or(o->container->json, "terminationMessagePath", "/dev/termination-log");
+	struct ordered *list = fl_arena_alloc(a, (o->n_mounts + 1) * sizeof(*list));
+	unsigned n = 0;
+
+	for (; n < o->n_mounts; n++)
+		list[n].m = o->mounts[n];
+	if (o->termination_log && *message_path)
+		list[n++].m = (struct fl_oci_mount){.source = o->termination_log, .target = message_path};
+	for (unsigned i = 0; i < n; i++) {
+		list[i].parts = parts_of(list[i].m.target);
+		list[i].index = i;
+	}
+	qsort(list, n, sizeof(*list), by_parts);
+	for (unsigned i = 0; i < n; i++)
+		mount_add(a, mounts, list[i].m.target, "bind", list[i].m.source,
+			  list[i].m.read_only ? "rbind,rprivate,ro" : "rbind,rprivate,rw");
+}
+
 static struct fl_json *mounts_of(struct fl_arena *a, const struct fl_oci_opts *o)
 {
 	struct fl_json *mounts = fl_json_new(a, FL_JSON_ARRAY);
-	const char *message_path = fl_json_str_or(o->container->json, "terminationMessagePath", "/dev/termination-log");
 	bool privileged = is_privileged(o);
 
 	mount_add(a, mounts, "/proc", "proc", "proc", "nosuid,noexec,nodev");
@@ -201,11 +250,7 @@ static struct fl_json *mounts_of(struct fl_arena *a, const struct fl_oci_opts *o
 		  privileged ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
 	mount_add(a, mounts, "/sys/fs/cgroup", "cgroup", "cgroup",
 		  privileged ? "nosuid,noexec,nodev,relatime,rw" : "nosuid,noexec,nodev,relatime,ro");
-	if (o->termination_log && *message_path)
-		mount_add(a, mounts, message_path, "bind", o->termination_log, "rbind,rprivate,rw");
-	for (unsigned i = 0; i < o->n_mounts; i++)
-		mount_add(a, mounts, o->mounts[i].target, "bind", o->mounts[i].source,
-			  o->mounts[i].read_only ? "rbind,rprivate,ro" : "rbind,rprivate,rw");
+	add_binds(a, o, mounts);
 	return mounts;
 }
 
@@ -219,10 +264,12 @@ static void namespace_add(struct fl_arena *a, struct fl_json *list, const char *
 	fl_json_append(list, ns);
 }
 
+// As kubelet's kuberuntime_container_linux.go has them, with its default NoSwap: no container swaps, and on v2 all of
+// its processes go when the memory is short.
 static void resources(struct fl_arena *a, const struct fl_oci_opts *o, struct fl_json *linux_part)
 {
 	const struct fl_json *c = o->container->json;
-	struct fl_json *r = fl_json_set_object(a, linux_part, "resources"), *cpu, *memory, *devices, *deny;
+	struct fl_json *r = fl_json_set_object(a, linux_part, "resources"), *cpu, *memory, *devices, *deny, *unified;
 	int64_t cpu_limit = fl_container_resource(c, "limits", "cpu");
 	int64_t cpu_request = fl_container_resource(c, "requests", "cpu");
 	int64_t memory_limit = fl_container_resource(c, "limits", "memory");
@@ -243,7 +290,15 @@ static void resources(struct fl_arena *a, const struct fl_oci_opts *o, struct fl
 	if (memory_limit > 0) {
 		memory = fl_json_set_object(a, r, "memory");
 		fl_json_set_int(a, memory, "limit", memory_limit);
+		if (!o->cgroups.unified && o->cgroups.swap)
+			fl_json_set_int(a, memory, "swap", memory_limit); // both together: none is left for swap
 	}
+	if (!o->cgroups.unified)
+		return;
+	unified = fl_json_set_object(a, r, "unified");
+	fl_json_set_str(a, unified, "memory.oom.group", "1");
+	if (o->cgroups.swap)
+		fl_json_set_str(a, unified, "memory.swap.max", "0");
 }
 
 // What the pod asks for, over what containerd gives each pod with a network of its own.
@@ -275,6 +330,8 @@ static struct fl_json *linux_of(struct fl_arena *a, const struct fl_oci_opts *o)
 		namespace_add(a, ns, "uts", o->utsns);
 	if (o->ipcns && !o->pod->host_ipc)
 		namespace_add(a, ns, "ipc", o->ipcns);
+	if (o->cgroups.unified && !is_privileged(o)) // containerd: buildLinuxSpec
+		namespace_add(a, ns, "cgroup", NULL);
 	fl_json_set_str(a, l, "cgroupsPath", o->cgroup);
 	resources(a, o, l);
 	sysctls(a, o, l);

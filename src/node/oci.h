@@ -2,6 +2,7 @@
 // config.json of the OCI runtime specification (1.0.2) for one container. Pure: a tree from trees.
 #pragma once
 
+#include "node/cgroup.h"
 #include "node/image.h"
 #include "node/podspec.h"
 
@@ -22,11 +23,12 @@ struct fl_oci_opts {
 	const char *shm;                   // directory for /dev/shm; NULL: its own
 	const char *cgroup;                // "/fairlead-.../<uid>/<container>"
 	const char *termination_log;       // host file for terminationMessagePath
-	const struct fl_oci_mount *mounts; // files and volumes, in order
+	const struct fl_oci_mount *mounts; // files and volumes; of two the one that is deeper comes on top
 	unsigned n_mounts;
 	const char *passwd, *group; // texts of the image's /etc/passwd and /etc/group; NULL: none
 	bool may_lower_oom_score;   // CAP_SYS_RESOURCE is there
 	int64_t node_memory;        // bytes, for the score of burstable pods
+	struct fl_node_cgroups cgroups;
 };
 
 // -EINVAL: a security context that cannot be met (runAsNonRoot with a root image, an unknown user), worded as kubelet

@@ -48,9 +48,9 @@ struct fl_pods_opts { // strings and pointers are borrowed for the life of the p
 	struct fl_cidr pod_cidrs[2];
 	unsigned n_pod_cidrs;
 	struct fl_ip kubernetes_ip;
-	int64_t node_cpu_milli, node_memory;
-	const char *insecure_registries; // of images; may be NULL
-	uint64_t image_max_bytes;        // 0: FL_IMAGE_MAX_BYTES
+	int64_t node_cpu_milli, node_memory, node_disk; // what the Node tells: thousandths, bytes, bytes
+	const char *insecure_registries;                // of images; may be NULL
+	uint64_t image_max_bytes;                       // 0: FL_IMAGE_MAX_BYTES
 	const struct fl_pods_api *api;
 	void *api_arg;
 };

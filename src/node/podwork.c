@@ -37,6 +37,7 @@ static struct fl_env_source source_of(const struct job *j, const struct fl_pod_s
 	    .n_host_ips = o->n_node_ips,
 	    .node_cpu_milli = o->node_cpu_milli,
 	    .node_memory = o->node_memory,
+	    .node_disk = o->node_disk,
 	    .lookup = fl_docs_lookup,
 	    .arg = j->docs,
 	};

@@ -52,6 +52,7 @@ static void setup(struct fixture *f, const char *container)
 				      .n_host_ips = 1,
 				      .node_cpu_milli = 2000,
 				      .node_memory = 1 << 30,
+				      .node_disk = 50000000000,
 				      .lookup = lookup,
 				      .arg = f};
 }
@@ -120,6 +121,18 @@ static void references(void **state)
 		   "'valueFrom':{'resourceFieldRef':{'resource':'requests.memory'}}},{'name':'E','valueFrom':"
 		   "{'resourceFieldRef':{'resource':'limits.memory','divisor':'1Mi'}}}]",
 		   ",'C=250','M=1073741824','E=1024'");
+	expect_env(
+	    "'resources':{'limits':{'ephemeral-storage':'2Gi','hugepages-2Mi':'4Mi'}},'env':[{'name':'S',"
+	    "'valueFrom':{'resourceFieldRef':{'resource':'limits.ephemeral-storage','divisor':'1Mi'}}},{'name':'R',"
+	    "'valueFrom':{'resourceFieldRef':{'resource':'requests.ephemeral-storage'}}},{'name':'H','valueFrom':"
+	    "{'resourceFieldRef':{'resource':'limits.hugepages-2Mi'}}}]",
+	    ",'S=2048','R=2147483648','H=4194304'");
+	// Nothing is set: the node's own, and of huge pages none.
+	expect_env(
+	    "'env':[{'name':'S','valueFrom':{'resourceFieldRef':{'resource':'limits.ephemeral-storage'}}},"
+	    "{'name':'R','valueFrom':{'resourceFieldRef':{'resource':'requests.ephemeral-storage'}}},{'name':'H',"
+	    "'valueFrom':{'resourceFieldRef':{'resource':'limits.hugepages-1Gi'}}}]",
+	    ",'S=50000000000','R=0','H=0'");
 }
 
 static void what_is_missing_is_named(void **state)
@@ -131,6 +144,8 @@ static void what_is_missing_is_named(void **state)
 	expect_error("'envFrom':[{'secretRef':{'name':'gone'}}]", "secret \"gone\" not found");
 	expect_error("'env':[{'name':'F','valueFrom':{'fieldRef':{'fieldPath':'spec.x'}}}]",
 		     "unsupported fieldPath: spec.x");
+	expect_error("'env':[{'name':'R','valueFrom':{'resourceFieldRef':{'resource':'limits.pods'}}}]",
+		     "unsupported container resource : limits.pods");
 }
 
 static void expect_command(const char *container, const char *want)

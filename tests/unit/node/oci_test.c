@@ -71,12 +71,55 @@ static void plain_container(void **state)
 			    "{'net.ipv4.ip_unprivileged_port_start':'0','net.ipv4.ping_group_range':'0 2147483647'}");
 	assert_string_equal(at(&f, "linux/resources"),
 			    "{'devices':[{'allow':false,'access':'rwm'}],'cpu':{'shares':2}}");
-	assert_string_equal(at(&f, "mounts/7"), "{'destination':'/dev/termination-log','type':'bind','source':'/d/t',"
-						"'options':['rbind','rprivate','rw']}");
-	assert_string_equal(at(&f, "mounts/9"), "{'destination':'/data','type':'bind','source':'/v',"
+	assert_string_equal(at(&f, "mounts/7"), "{'destination':'/data','type':'bind','source':'/v',"
 						"'options':['rbind','rprivate','ro']}");
+	assert_string_equal(at(&f, "mounts/9"), "{'destination':'/dev/termination-log','type':'bind','source':'/d/t',"
+						"'options':['rbind','rprivate','rw']}");
 	assert_non_null(strstr(at(&f, "process/capabilities/effective"), "'CAP_NET_RAW'"));
 	assert_null(strstr(at(&f, "process/capabilities/effective"), "'CAP_SYS_ADMIN'"));
+	fl_arena_deinit(&f.a);
+}
+
+static void no_mount_hides_another(void **state)
+{
+	struct fixture f = {.o = {.termination_log = "/d/t"}};
+	const struct fl_oci_mount mounts[] = {
+	    {.source = "/d/hosts", .target = "/etc/hosts"}, {.source = "/d/hostname", .target = "/etc/hostname"},
+	    {.source = "/v/f", .target = "/e/./f/"},        {.source = "/v/1", .target = "/e"},
+	    {.source = "/v/2", .target = "//x/../etc"},
+	};
+	static const char *const want[] = {"/v/1", "/v/2", "/d/hosts", "/d/hostname", "/v/f", "/d/t"};
+
+	f.o.mounts = mounts;
+	f.o.n_mounts = FL_COUNT(mounts);
+	assert_int_equal(build(&f, "", "'terminationMessagePath':'/e/f/log'"), 0);
+	for (size_t i = 0; i < FL_COUNT(want); i++)
+		assert_string_equal(at(&f, fl_arena_printf(&f.a, "mounts/%zu/source", 7 + i)),
+				    fl_arena_printf(&f.a, "'%s'", want[i]));
+	assert_string_equal(at(&f, "mounts/13"), "");
+	fl_arena_deinit(&f.a);
+}
+
+static void on_unified_cgroups(void **state)
+{
+	struct fixture f = {.o.cgroups = {.unified = true, .swap = true}};
+	static const char limit[] = "'resources':{'limits':{'memory':'64Mi'}}";
+
+	assert_int_equal(build(&f, "", limit), 0);
+	assert_string_equal(at(&f, "linux/namespaces"), "[{'type':'mount'},{'type':'pid'},{'type':'cgroup'}]");
+	assert_string_equal(at(&f, "linux/resources/memory"), "{'limit':67108864}");
+	assert_string_equal(at(&f, "linux/resources/unified"), "{'memory.oom.group':'1','memory.swap.max':'0'}");
+	assert_int_equal(build(&f, "", "'securityContext':{'privileged':true}"), 0);
+	assert_string_equal(at(&f, "linux/namespaces"), "[{'type':'mount'},{'type':'pid'}]"); // sees all of them
+	f.o.cgroups.swap = false;                                                             // a kernel without
+	assert_int_equal(build(&f, "", ""), 0);
+	assert_string_equal(at(&f, "linux/resources/unified"), "{'memory.oom.group':'1'}");
+	// v1
+	f.o.cgroups = (struct fl_node_cgroups){.swap = true};
+	assert_int_equal(build(&f, "", limit), 0);
+	assert_string_equal(at(&f, "linux/namespaces"), "[{'type':'mount'},{'type':'pid'}]");
+	assert_string_equal(at(&f, "linux/resources/memory"), "{'limit':67108864,'swap':67108864}");
+	assert_string_equal(at(&f, "linux/resources/unified"), "");
 	fl_arena_deinit(&f.a);
 }
 
@@ -160,9 +203,13 @@ static void capabilities(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(plain_container), cmocka_unit_test(host_namespaces_and_privilege),
-	    cmocka_unit_test(limits),          cmocka_unit_test(users),
+	    cmocka_unit_test(plain_container),
+	    cmocka_unit_test(host_namespaces_and_privilege),
+	    cmocka_unit_test(limits),
+	    cmocka_unit_test(users),
 	    cmocka_unit_test(capabilities),
+	    cmocka_unit_test(no_mount_hides_another),
+	    cmocka_unit_test(on_unified_cgroups),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
