@@ -17,6 +17,7 @@
 
 #define TEXT_MAX      1000
 #define OUTPUT_MAX    10240 // kubelet: of a command's output
+#define BODY_MAX      10240 // kubelet: of an answer's body
 #define END_GRACE_MS  2000  // for the runtime to see that the command was killed
 #define HEADERS_MAX   64
 #define NO_TIMEOUT_MS (365ull * 24 * 3600 * 1000)
@@ -29,6 +30,7 @@ struct fl_action {
 	void (*on_done)(void *arg, bool success, const char *text); // NULL: nobody waits
 	void *arg;
 	struct fl_http_call *call;
+	size_t body_bytes; // of the answer, so far
 	struct fl_subprocess *process;
 	uv_tcp_t tcp;
 	uv_connect_t connect;
@@ -235,8 +237,16 @@ static void on_http(void *arg, int rc, int status, const char *body, size_t len,
 	action_free(a);
 }
 
-static void discard(void *arg, int status, const char *data, size_t len)
+// kubelet reads no more of a body (pkg/probe/http: maxRespBodyLength), so that a stream without end is an answer too.
+static void on_body(void *arg, int status, const char *data, size_t len)
 {
+	struct fl_action *a = arg;
+
+	a->body_bytes += len;
+	if (a->body_bytes < BODY_MAX)
+		return;
+	fl_http_call_cancel(&a->call);
+	on_http(a, 0, status, NULL, 0, NULL);
 }
 
 // The defaults, unless the pod names them itself; then the pod's.
@@ -278,7 +288,7 @@ static int http_begin(struct fl_action *a, const struct fl_action_spec *s, const
 	    .fresh = true, // each look also asks whether new connections are taken
 	    .timeout_ms = a->timeout_s * 1000,
 	    .connect_timeout_ms = a->timeout_s * 1000,
-	    .on_data = discard,
+	    .on_data = on_body,
 	    .on_done = on_http,
 	    .arg = a,
 	};

@@ -20,11 +20,43 @@ struct fixture {
 	uint16_t port, tls_port;
 	struct grpc_server grpc;
 	char seen[256]; // method, path?query, host, user-agent, x-one of the last HTTP request
-	struct fl_http_req *kept;
+	struct fl_http_req *kept, *endless;
+	uv_timer_t feed;
+	size_t fed;
 	bool done, success;
 	char text[512];
 	int stopped;
 };
+
+static void on_feed(uv_timer_t *timer)
+{
+	static const char part[1000];
+	struct fixture *f = timer->data;
+	struct fl_bytes *b = fl_bytes_new(part, sizeof(part));
+
+	fl_http_write(f->endless, b);
+	fl_bytes_put(&b);
+	f->fed += sizeof(part);
+}
+
+static void on_left(struct fl_http_req *r, void *arg, bool gone)
+{
+	struct fixture *f = arg;
+
+	uv_close((uv_handle_t *)&f->feed, NULL);
+	f->endless = NULL;
+}
+
+static void feed(struct fixture *f, struct fl_http_req *r, int status)
+{
+	fl_http_on_close(r, on_left, f);
+	fl_http_start(r, status, "text/event-stream");
+	f->endless = r;
+	f->fed = 0;
+	uv_timer_init(&f->loop, &f->feed);
+	f->feed.data = f;
+	uv_timer_start(&f->feed, on_feed, 0, 1);
+}
 
 static void handle(struct fl_http_req *r, void *arg)
 {
@@ -35,6 +67,8 @@ static void handle(struct fl_http_req *r, void *arg)
 		 fl_http_header(r, "host"), agent ? agent : "", one ? one : "");
 	if (strcmp(fl_http_path(r), "/silent") == 0)
 		f->kept = r;
+	else if (fl_starts_with(fl_http_path(r), "/endless"))
+		feed(f, r, strcmp(fl_http_path(r), "/endless-bad") == 0 ? 503 : 200);
 	else
 		fl_http_respond(r, strcmp(fl_http_path(r), "/bad") == 0 ? 503 : 204, NULL, NULL, 0);
 }
@@ -166,6 +200,25 @@ static void http(void **state)
 	teardown(&f);
 }
 
+static void an_answer_without_end(void **state)
+{
+	struct fixture f = {0};
+
+	setup(&f);
+	expect(&f, "{'httpGet':{'port':'web','path':'/endless'}}", NULL);
+	assert_true(f.fed >= 10240);
+	while (f.endless) // nobody reads it any more
+		uv_run(&f.loop, UV_RUN_ONCE);
+	expect(&f, "{'httpGet':{'port':'web','path':'/endless-bad'}}", "HTTP probe failed with statuscode: 503");
+	while (f.endless)
+		uv_run(&f.loop, UV_RUN_ONCE);
+	expect(&f, fl_arena_printf(&f.a, "{'httpGet':{'port':%u,'scheme':'HTTPS','path':'/endless'}}", f.tls_port),
+	       NULL);
+	while (f.endless)
+		uv_run(&f.loop, UV_RUN_ONCE);
+	teardown(&f);
+}
+
 static void tcp_and_sleep(void **state)
 {
 	struct fixture f = {0};
@@ -229,10 +282,8 @@ static void what_cannot_be_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(http),
-	    cmocka_unit_test(tcp_and_sleep),
-	    cmocka_unit_test(grpc),
-	    cmocka_unit_test(what_cannot_be_done),
+	    cmocka_unit_test(http), cmocka_unit_test(an_answer_without_end), cmocka_unit_test(tcp_and_sleep),
+	    cmocka_unit_test(grpc), cmocka_unit_test(what_cannot_be_done),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
