@@ -401,11 +401,8 @@ static void on_look(uv_timer_t *timer)
 		return;
 	started_ns = read_started(c->dir);
 	pid = fl_ctr_shim_pid(c->dir);
-	if (pid == 0) {
-		if (started_ns)
-			tell_started(c, started_ns);
-		if (h->ctr)
-			finish(c);
+	if (pid == 0) { // it does not run any more: nobody shall take it for a running one until it is buried
+		finish(c);
 		return;
 	}
 	if (pid > 0 && h->pidfd < 0 && watch_pid(c, pid, NULL) == 0 && fl_ctr_shim_pid(c->dir) != pid)

@@ -3,6 +3,7 @@
 // directory is complete before its shim starts; its number is the restart count, so what is on disk tells how often.
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,19 +220,24 @@ void fl_container_running(struct container *c)
 
 // --- after it ended ---
 
+// The end of what it left there (kubelet: tail.ReadAtMost).
 static char *termination_message(const struct container *c, unsigned attempt)
 {
 	AUTO_FREE char *dir = fl_container_dir(c, attempt), *path = fl_asprintf("%s/termination-log", dir);
-	char *text = NULL;
-	size_t len;
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	char text[MESSAGE_MAX + 1], *from = text;
+	struct stat st;
+	ssize_t n;
 
-	if (fl_file_read(path, &text, &len, NULL) < 0 || len == 0) {
-		free(text);
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return NULL;
-	}
-	if (len > MESSAGE_MAX)
-		text[MESSAGE_MAX] = '\0';
-	return text;
+	n = pread(fd, text, MESSAGE_MAX, st.st_size > MESSAGE_MAX ? st.st_size - MESSAGE_MAX : 0);
+	if (n <= 0)
+		return NULL;
+	text[n] = '\0';
+	while (st.st_size > MESSAGE_MAX && (*from & 0xC0) == 0x80) // the rest of a character that was cut
+		from++;
+	return fl_strdup(from);
 }
 
 // The end of what it wrote to its log.
@@ -280,6 +286,7 @@ static void run_end_set(struct container *c, const struct fl_ctr_exit *e)
 	c->stop = STOP_NOT;
 	c->in_post_start = false;
 	c->told_backoff = false;
+	c->was_ready = c->was_started = false;
 	c->ended_ms = fl_mono_ms();
 }
 
@@ -560,6 +567,23 @@ static bool never_began(const char *dir)
 	struct stat st;
 
 	return stat(lock, &st) < 0 || (st.st_size == 0 && fl_ctr_shim_pid(dir) == 0);
+}
+
+void fl_container_again(struct container *c)
+{
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt + 1);
+	struct fl_err err = {0};
+
+	if (fl_file_mkdirs(dir, 0755, &err) < 0)
+		fl_warn("that container %s runs again is not recorded: %s", c->name, err.text);
+	fl_container_next_run(c);
+}
+
+bool fl_container_lives(const struct container *c)
+{
+	AUTO_FREE char *dir = fl_container_dir(c, c->attempt);
+
+	return c->state == CONTAINER_STARTING && fl_ctr_shim_pid(dir) != 0;
 }
 
 void fl_container_adopt(struct container *c)

@@ -129,6 +129,11 @@ bool fl_container_restarts(const struct container *c)
 	return p->restart == FL_RESTART_ALWAYS || (p->restart == FL_RESTART_ON_FAILURE && c->now.code != 0);
 }
 
+bool fl_container_pauses(const struct container *c)
+{
+	return c->state == CONTAINER_ENDED && c->told_backoff && fl_container_restarts(c);
+}
+
 static bool container_active(const struct container *c)
 {
 	return c->state == CONTAINER_STARTING || c->state == CONTAINER_RUNNING;
@@ -140,6 +145,21 @@ static bool init_passed(const struct container *c)
 	if (c->sidecar)
 		return c->state == CONTAINER_RUNNING && !c->in_post_start && fl_prober_started(c->prober);
 	return c->state == CONTAINER_ENDED && c->now.code == 0;
+}
+
+void fl_container_next_run(struct container *c)
+{
+	fl_run_end_clear(&c->last);
+	c->last = c->now;
+	c->now = (struct run_end){0};
+	c->has_last = true;
+	c->attempt++;
+	c->not_before_ms = 0;
+	c->image_ready = false;
+	c->state = CONTAINER_WAITING;
+	c->wait_reason = "ContainerCreating";
+	free(c->wait_message);
+	c->wait_message = NULL;
 }
 
 static void restart_when_due(struct container *c, uint64_t *next)
@@ -157,17 +177,7 @@ static void restart_when_due(struct container *c, uint64_t *next)
 		return;
 	}
 	fl_backoff_next(&c->backoff, c->ended_ms);
-	fl_run_end_clear(&c->last);
-	c->last = c->now;
-	c->now = (struct run_end){0};
-	c->has_last = true;
-	c->attempt++;
-	c->not_before_ms = 0;
-	c->image_ready = false;
-	c->state = CONTAINER_WAITING;
-	c->wait_reason = "ContainerCreating";
-	free(c->wait_message);
-	c->wait_message = NULL;
+	fl_container_next_run(c);
 }
 
 static void container_look(struct container *c, bool may_start, uint64_t *next)
@@ -215,24 +225,46 @@ static bool holds_back(const struct container *c)
 	       (c->state == CONTAINER_RUNNING && c->in_post_start && c->stop == STOP_NOT);
 }
 
+static void end(struct pod *p)
+{
+	p->ended = true;
+	p->stage = POD_STOPPING;
+	p->stop_at_ms = uv_now(p->pods->o.loop) + (uint64_t)p->grace_s * 1000;
+}
+
+// A regular container runs, so the init containers were through once: what restarts waits for none of them any more
+// (kubelet: computeInitContainerActions, podHasInitialized).
+static bool has_begun(const struct pod *p)
+{
+	for (unsigned i = p->n_init; i < p->n_containers; i++) {
+		if (p->containers[i].state == CONTAINER_RUNNING)
+			return true;
+	}
+	return false;
+}
+
 static void containers_look(struct pod *p, uint64_t *next)
 {
-	bool go = true, documents;
+	bool begun = has_begun(p), passed = true, held = false, known;
 
 	fl_pod_refs_look(p, next);
-	documents = p->docs && p->pods->o.api->services_known(p->pods->o.api_arg);
+	// Found on disk, it may have been deleted or have ended by what the API knows.
+	known = p->seen && p->docs && p->pods->o.api->services_known(p->pods->o.api_arg);
 	for (unsigned i = 0; i < p->n_containers; i++) {
 		struct container *c = &p->containers[i];
+		bool go = !held && (passed || (begun && (c->sidecar || !c->init)));
 
 		if (go || container_active(c) || (c->state == CONTAINER_ENDED && !c->init))
-			container_look(c, documents, next);
-		if ((c->init && !init_passed(c)) || holds_back(c))
-			go = false;
+			container_look(c, known && go, next);
+		else
+			fl_container_unqueue(c); // nobody gets past the head of the queue
+		if (c->init && !init_passed(c))
+			passed = false;
+		if (holds_back(c))
+			held = true;
 	}
 	if (fl_pod_has_ended(p)) {
-		p->ended = true;
-		p->stage = POD_STOPPING; // sidecars, if any
-		p->stop_at_ms = uv_now(p->pods->o.loop) + (uint64_t)p->grace_s * 1000;
+		end(p); // sidecars, if any
 		fl_pod_kick(p);
 	}
 }
@@ -326,6 +358,8 @@ void fl_pod_on_timer(uv_timer_t *timer)
 		return;
 	if (p->doomed && p->stage != POD_STOPPING)
 		doom(p);
+	if (p->ended && p->stage < POD_STOPPING && p->stage != POD_SETUP) // by the word of the API
+		end(p);
 	fl_pod_deadline_look(p, &next);
 	fl_pod_measure_look(p, &next);
 	if (p->stage == POD_SETUP_WAIT && now < p->retry_at_ms)

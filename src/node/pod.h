@@ -116,7 +116,7 @@ struct pod {
 	char *fail_reason, *fail_message; // ended by the node (fail.c); NULL: it was not
 	int64_t deadline_s;               // of its activity, since start_ns; -1: none
 	uint64_t measure_at_ms;           // its storage; 0: it has no limit, UINT64_MAX: that is done now
-	bool silent;                      // was over before our time: its status is left as it is
+	bool silent;                      // is over by what the API knows: its status is left as it is
 	bool host_network;
 	struct fl_ip ips[2];
 	unsigned n_ips;
@@ -187,6 +187,8 @@ void fl_pod_setup_done(struct pod *p, int rc, const char *message);     // from 
 void fl_pod_teardown_done(struct pod *p, int rc, const char *message);
 bool fl_pod_has_ended(const struct pod *p);            // by itself: nothing of it runs or will run
 bool fl_container_restarts(const struct container *c); // would be started again after it ended
+bool fl_container_pauses(const struct container *c);   // CrashLoopBackOff: told as the run before, until the next one
+void fl_container_next_run(struct container *c);       // ENDED: waits to be started as the next attempt
 
 #define FL_PULL_ERROR_SHOWN_MS 1000 // ErrImagePull, before it reads ImagePullBackOff
 #define FL_IMPORT_LOOK_MS      3000 // whether an image that could not be pulled was imported
@@ -207,11 +209,13 @@ FL_WUR int fl_pods_open_ports(struct fl_pods *pods, struct fl_err *err); // of a
 FL_WUR int fl_pods_keep_ports(struct fl_pods *pods, struct fl_err *err); // the same, if their tables are gone
 
 // launch.c
-void fl_container_unqueue(struct container *c); // QUEUED: back to WAITING
-void fl_container_launch(struct container *c);  // WAITING and allowed to run: one step further
-void fl_container_adopt(struct container *c);   // finds out what an earlier run of the node left of it
-void fl_container_running(struct container *c); // after its start and postStart: probes begin
-void fl_container_release(struct container *c); // frees what it holds; the container goes on
+void fl_container_unqueue(struct container *c);     // QUEUED: back to WAITING
+void fl_container_launch(struct container *c);      // WAITING and allowed to run: one step further
+void fl_container_adopt(struct container *c);       // finds out what an earlier run of the node left of it
+void fl_container_again(struct container *c);       // ENDED: runs once more, whatever its end was; on disk too
+bool fl_container_lives(const struct container *c); // its shim, as the files tell
+void fl_container_running(struct container *c);     // after its start and postStart: probes begin
+void fl_container_release(struct container *c);     // frees what it holds; the container goes on
 char *fl_container_dir(const struct container *c, unsigned attempt);
 char *fl_container_log(const struct container *c, unsigned attempt);
 void fl_container_wait(struct container *c, const char *reason, const char *message, uint64_t delay_ms);
@@ -242,6 +246,6 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 // podwork.c
 void fl_pod_setup_start(struct pod *p);
 char *fl_pod_setup_mark(const struct pod *p);               // file that is there when a setup came to its end; free()
-void fl_pod_teardown_start(struct pod *p, bool everything); // everything: with logs and directory
+void fl_pod_teardown_start(struct pod *p, bool everything); // everything: with its directory, and so its logs
 void fl_pod_update_start(struct pod *p);                    // writes volumes anew
 void fl_work_remove(struct fl_pods *pods, char *path);      // takes path; removes a tree in the background

@@ -241,6 +241,24 @@ static void remove_remains(struct fl_pods *pods, const char *uid, const char *di
 		fl_warn("remains of pod %s: %s", uid, err.text);
 }
 
+// Namespaces and volumes in memory are made anew, and so is what init containers made of them (kubelet:
+// computePodActions: a new sandbox begins with the first init container).
+static void init_again(struct pod *p)
+{
+	if (p->restart == FL_RESTART_NEVER)
+		return;
+	for (unsigned i = 0; i < p->n_containers; i++) {
+		if (fl_container_lives(&p->containers[i]))
+			return;
+	}
+	for (unsigned i = 0; i < p->n_init; i++) {
+		struct container *c = &p->containers[i];
+
+		if (!c->sidecar && c->state == CONTAINER_ENDED && c->now.code == 0)
+			fl_container_again(c);
+	}
+}
+
 static void pod_find(struct fl_pods *pods, const char *uid)
 {
 	AUTO_FREE char *dir = fl_asprintf("%s/%s", pods->o.paths->pods, uid), *file = fl_asprintf("%s/pod.json", dir);
@@ -285,6 +303,8 @@ static void pod_find(struct fl_pods *pods, const char *uid)
 		if (p->stage == POD_RUNNING) {
 			mend_network(p);
 			fl_pod_fetch(p);
+		} else {
+			init_again(p);
 		}
 	}
 	fl_pod_kick(p);
@@ -403,12 +423,33 @@ static bool fields_differ(const struct fl_object *old, const struct fl_json *met
 	       !same(fl_json_get(was, "annotations"), fl_json_get(meta, "annotations"));
 }
 
+static bool is_terminal(const struct fl_json *status)
+{
+	const char *phase = fl_json_str(status, "phase");
+
+	return fl_streq(phase, "Succeeded") || fl_streq(phase, "Failed");
+}
+
+// What the API knows better than the directory of a pod: its start (pod.json was written before that was told), and
+// that it is over. A terminal phase is final, though a power failure may have taken the record of the end, which is not
+// synced. Once the end was seen here, the phase is our own word.
+static void correct(struct pod *p, const struct fl_json *status)
+{
+	const char *text = fl_json_str(status, "startTime");
+	int64_t start_ns;
+
+	if (text && fl_time_parse(text, &start_ns) && start_ns <= p->start_ns - 1000000000) // told in whole seconds
+		p->start_ns = start_ns;
+	if (is_terminal(status) && !p->doomed && !p->rejected && (!p->in_api || !p->ended))
+		p->ended = p->silent = true;
+}
+
 void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	struct fl_pod_spec spec = {0};
 	struct fl_err err = {0};
-	const char *phase, *why;
+	const char *why;
 	struct pod *p = fl_map_get(&pods->table, obj->uid);
 	int rc = fl_pod_spec_read(&a, fl_object_tree(obj, &a), &spec, &err);
 
@@ -417,9 +458,8 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 		return;
 	}
 	if (!p) {
-		phase = fl_json_str(fl_json_get(spec.root, "status"), "phase");
 		p = pod_new(pods, obj, &spec);
-		if (spec.deleted || fl_streq(phase, "Succeeded") || fl_streq(phase, "Failed")) {
+		if (spec.deleted || is_terminal(fl_json_get(spec.root, "status"))) {
 			p->silent = true;
 			p->stage = POD_OVER;
 		} else if (!spec.host_network && !pods->n_ipam) {
@@ -429,6 +469,7 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 			fl_pod_event(p, "Warning", "SysctlForbidden", "%s", why);
 		}
 	} else {
+		correct(p, fl_json_get(spec.root, "status"));
 		p->volumes_stale = p->volumes_stale || fields_differ(p->obj, spec.meta);
 		p->deadline_s = spec.deadline_s;
 		fl_object_put(&p->obj);
@@ -512,19 +553,24 @@ int fl_pods_log(const struct fl_pods *pods, const char *ns, const char *name, co
 {
 	struct container *c = find_container(pods, ns, name, container, err);
 	AUTO_FREE char *path = NULL;
-	bool active, started;
+	bool active, started, pauses;
 
 	if (!c)
 		return err ? err->code : -ENOENT;
 	active = c->state == CONTAINER_RUNNING || c->state == CONTAINER_STARTING;
 	started = active || c->state == CONTAINER_ENDED;
-	if (previous && !c->has_last)
+	pauses = fl_container_pauses(c);                              // its lastState is the run that just ended
+	if (c->pod->silent && c->attempt && !started && !c->has_last) // by its status it ran
+		return fl_err_set(err, -ENOENT,
+				  "the log of container \"%s\" in pod \"%s\" was removed from this host with its pods",
+				  container, name);
+	if (previous && !c->has_last && !pauses)
 		return fl_err_set(err, -EAGAIN, "previous terminated container \"%s\" in pod \"%s\" not found",
 				  container, name);
 	if (!previous && !started && !c->has_last)
 		return fl_err_set(err, -EAGAIN, "container \"%s\" in pod \"%s\" is waiting to start: %s", container,
 				  name, waits_for(c));
-	path = fl_container_log(c, previous ? c->last.attempt : started ? c->attempt : c->last.attempt);
+	path = fl_container_log(c, previous && !pauses ? c->last.attempt : started ? c->attempt : c->last.attempt);
 	*ret = (struct fl_pods_log){.path = TAKE_PTR(path), .running = active && !previous};
 	return 0;
 }

@@ -73,8 +73,9 @@ void fl_pods_keep(struct fl_pods *p);
 
 size_t fl_pods_count(const struct fl_pods *p);
 
-// Log file of a container's newest run, or of the one before. -ENOENT: no such pod or container (text as kubelet says
-// it); -EAGAIN: it has not been started, err says why it waits. `running`: more may come.
+// Log file of a container's newest run, or of the one that its lastState tells of. -ENOENT: no such pod or container
+// (text as kubelet says it), or nothing is left of it here; -EAGAIN: it has not been started, err says why it waits.
+// `running`: more may come.
 struct fl_pods_log {
 	char *path; // free()
 	bool running;

@@ -77,7 +77,7 @@ static void container_view(struct fl_arena *a, const struct container *c, const 
 		break;
 	case CONTAINER_ENDED:
 		v->now = end_view(a, c, &c->now);
-		if (c->told_backoff && fl_container_restarts(c)) { // the pause before the next run
+		if (fl_container_pauses(c)) {
 			v->has_last = true;
 			v->last = v->now;
 			v->now = (struct fl_cstate_view){
