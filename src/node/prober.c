@@ -49,7 +49,7 @@ static void schedule(struct probe *p)
 	}
 	uint64_t wait = p->next_regular_ms > now ? p->next_regular_ms - now : 0;
 
-	if (p->state.verdict || p->use == FL_PROBE_LIVENESS)
+	if (p->state.verdict || p->state.successes || p->use == FL_PROBE_LIVENESS) // successThreshold counts periods
 		p->early_ms = 0;
 	if (p->early_ms && p->early_ms < wait) {
 		wait = p->early_ms;

@@ -118,6 +118,7 @@ void fl_container_post_start(struct container *c)
 	c->in_post_start = true;
 	if (hook_start(c, "postStart", on_post_start, &c->hook, &err) < 0)
 		post_start_failed(c, err.text);
+	fl_pod_kick(c->pod); // deleted while the container was starting, it need not wait for the hook
 }
 
 // --- stop ---

@@ -131,6 +131,13 @@ static void logs_over_https(void **state)
 	expect("/containerLogs/default/web/c?tailLines=0", "");
 	expect("/containerLogs/default/live/c?limitBytes=12", "live serves ");
 	expect("/containerLogs/default/gone/c", "pod \"gone_default\" not found");
+	harness_set(h,
+		    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"old\",\"namespace\":\"default\","
+		    "\"uid\":\"x\",\"resourceVersion\":\"1\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+		    "\"fairlead/echo\"}]},\"status\":{\"phase\":\"Succeeded\",\"containerStatuses\":[{\"name\":\"c\","
+		    "\"containerID\":\"runc://x-c-0\",\"restartCount\":0}]}}");
+	expect("/containerLogs/default/old/c",
+	       "the log of container \"c\" in pod \"old\" was removed from this host with its pods");
 	AUTO_FREE char *ask_waiting = fl_asprintf("%s/containerLogs/default/none/c'", base),
 		       *waiting = run_beside(h, ask_waiting);
 	assert_true(fl_starts_with(waiting, "container \"c\" in pod \"none\" is waiting to start: "));
@@ -138,13 +145,13 @@ static void logs_over_https(void **state)
 		    fl_ends_with(waiting, ": trying and failing to pull image"));
 	AUTO_FREE char *codes =
 	    fl_asprintf("for p in containerLogs/default/web/x containerLogs/default/none/c "
-			"containerLogs/default/web/c?tailLines=-1 "
+			"containerLogs/default/web/c?tailLines=-1 containerLogs/default/old/c "
 			"containerLogs/default/live/c?previous=true containerLogs/default exec; do curl -s -o "
 			"/dev/null -w '%%{http_code} ' "
 			"--cacert %s --cert %s/api.crt --key %s/api.key https://127.0.0.1:%u/$p; done",
 			ca, h->dir, h->dir, port);
 	AUTO_FREE char *got_codes = run_beside(h, codes);
-	assert_string_equal(got_codes, "404 400 422 400 404 404 ");
+	assert_string_equal(got_codes, "404 400 422 404 400 404 404 ");
 
 	// Who may ask.
 	AUTO_FREE char *who =

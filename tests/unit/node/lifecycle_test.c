@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How containers begin and end: hooks, order, grace, exit codes and reasons, restarts. The containers leave a trace of
 // what they did in a volume (images/echo/script.c).
+#include "node/pod.h"
 #include "own_network.h"
 #include "pods_harness.h"
 
@@ -242,6 +243,174 @@ static void probes_end_what_does_not_live(void **state)
 	harness_free(h);
 }
 
+static struct container *container_of(struct harness *h, const char *uid, unsigned i)
+{
+	struct pod *p = fl_map_get(&h->pods->table, uid);
+
+	return &p->containers[i];
+}
+
+struct wanted_state {
+	const char *uid;
+	unsigned container;
+	enum container_state state;
+};
+
+static bool has_state(struct harness *h, const void *arg)
+{
+	const struct wanted_state *w = arg;
+
+	return container_of(h, w->uid, w->container)->state == w->state;
+}
+
+// Answers of a probe: it fails until the folder is there.
+#define GATE(more) "{\"exec\":{\"command\":" DO("\"append=/t/open/log:look\"") "},\"periodSeconds\":1" more "}"
+
+static void open_gate(struct harness *h, const char *uid)
+{
+	free(run_shell("mkdir %s/%s/volumes/t/open", h->paths.pods, uid));
+}
+
+static void a_container_held_back_leaves_the_queue(void **state)
+{
+	struct harness *h = harness_new("life-queue");
+	unsigned slots = h->pods->slots;
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("held", "", CONTAINER("main", "\"wait\"", ""),
+			   ",\"initContainers\":[" CONTAINER("side", "\"append=/t/log:side\",\"wait\"",
+							     ",\"restartPolicy\":\"Always\",\"startupProbe\":" GATE(
+								 ",\"failureThreshold\":1000")) "]"));
+	expect_pod_trace(h, "held", "side ");
+	expect_status(h, "held", "initContainerStatuses.side.state.running.startedAt", NULL);
+	h->pods->slots = 0;
+	open_gate(h, "held");
+	assert_true(harness_wait(h, has_state, &(struct wanted_state){"held", 1, CONTAINER_QUEUED}));
+	free(run_shell("kill -KILL $(cat %s/held/containers/side/0/pid)", h->paths.pods));
+	assert_true(harness_wait(h, has_state, &(struct wanted_state){"held", 0, CONTAINER_QUEUED}));
+	h->pods->slots = slots;
+	fl_pod_kick(container_of(h, "held", 0)->pod);
+	harness_set(h, POD("other", "", CONTAINER("a", "\"wait\"", ""), ""));
+	expect_status(h, "other", "phase", "Running");
+	expect_status(h, "held", "initContainerStatuses.side.restartCount", "1");
+	expect_status(h, "held", "containerStatuses.main.state.running.startedAt", NULL);
+	harness_free(h);
+}
+
+static void previous_logs_are_those_of_the_last_state(void **state)
+{
+	struct harness *h = harness_new("life-previous");
+	struct fl_pods_log log = {0};
+	struct fl_err err = {0};
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("crash", "", CONTAINER("a", "\"exit=3\"", ""), ""));
+	expect_status(h, "crash", "containerStatuses.a.state.waiting.reason", "CrashLoopBackOff");
+	assert_true(
+	    fl_ends_with(status_at(h, "crash", "containerStatuses.a.lastState.terminated.containerID"), "crash-a-1"));
+	for (int previous = 0; previous < 2; previous++) {
+		assert_int_equal(fl_pods_log(h->pods, "default", "crash", "a", previous, &log, &err), 0);
+		assert_true(fl_ends_with(log.path, "/logs/a/1.log"));
+		free(log.path);
+	}
+	harness_free(h);
+}
+
+// Deleted while its container is starting: the end does not wait for postStart.
+static void the_end_does_not_wait_for_post_start(void **state)
+{
+#define SLOW_HOOK                                                                                                      \
+	CONTAINER("a", "\"wait\"", ",\"lifecycle\":{\"postStart\":" EXEC("\"append=/t/log:post\",\"sleep=600000\"") "}")
+	struct harness *h = harness_new("life-cut");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("cut", "", SLOW_HOOK, ""));
+	assert_true(harness_wait(h, has_state, &(struct wanted_state){"cut", 0, CONTAINER_STARTING}));
+	harness_set(h, POD("cut", DELETED("1"), SLOW_HOOK, ""));
+	assert_true(harness_wait(h, is_deleted, "cut"));
+	harness_free(h);
+}
+
+static bool looked(struct harness *h, const void *arg)
+{
+	AUTO_FREE char *n = run_shell("cat %s/steady/volumes/t/clock 2>/dev/null | wc -l", h->paths.pods);
+	AUTO_FREE char *looks = run_shell("cat %s/steady/volumes/t/looks 2>/dev/null | wc -l", h->paths.pods);
+
+	return atoi(n) >= 3 && atoi(looks) >= 1;
+}
+
+// What makes a pod ready early counts no success twice: the liveness probe is the clock here.
+static void a_success_threshold_takes_its_periods(void **state)
+{
+	struct harness *h = harness_new("life-threshold");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("steady", "",
+			   CONTAINER("a", "\"wait\"",
+				     ",\"readinessProbe\":{\"exec\":{\"command\":" DO(
+					 "\"append=/t/looks:1\"") "},\"periodSeconds\":600,\"successThreshold\":2},"
+								  "\"livenessProbe\":{\"exec\":{\"command\":" DO(
+								      "\"append=/t/clock:1\"") "},\"periodSeconds\":"
+											       "1}"),
+			   ""));
+	assert_true(harness_wait(h, looked, NULL));
+	AUTO_FREE char *looks = run_shell("cat %s/steady/volumes/t/looks | wc -l", h->paths.pods);
+	assert_string_equal(looks, "1");
+	assert_string_equal(status_at(h, "steady", "containerStatuses.a.ready"), "false");
+	harness_free(h);
+}
+
+static void a_startup_probe_holds_the_others_back(void **state)
+{
+	struct harness *h = harness_new("life-gate");
+
+	fl_pods_synced(h->pods);
+	harness_set(
+	    h,
+	    POD("gate", "",
+		CONTAINER(
+		    "ready", "\"wait\"",
+		    ",\"readinessProbe\":" EXEC("\"append=/t/ready:1\"") ",\"startupProbe\":" GATE(
+			",\"failureThreshold\":1000")) "," CONTAINER("live", "\"wait\"",
+								     ",\"livenessProbe\":{\"exec\":{\"command\":" DO(
+									 "\"append=/t/live:1\",\"exit=1\"") "},"
+													    "\"periodSe"
+													    "conds\":1,"
+													    "\"failureT"
+													    "hreshold\""
+													    ":1},"
+													    "\"startupP"
+													    "robe\""
+													    ":" GATE(
+														",\"fai"
+														"lureTh"
+														"reshol"
+														"d\":"
+														"100"
+														"0")),
+		",\"terminationGracePeriodSeconds\":1"));
+	expect_status(h, "gate", "containerStatuses.ready.state.running.startedAt", NULL);
+	expect_status(h, "gate", "containerStatuses.live.state.running.startedAt", NULL);
+	expect_event(h, "gate Unhealthy: Startup probe failed: ");
+	AUTO_FREE char *looks = run_shell("cd %s/gate/volumes/t; ls ready live 2>/dev/null", h->paths.pods);
+	assert_string_equal(looks, "");
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(
+		    status_at(h, "gate", i ? "containerStatuses.live.started" : "containerStatuses.ready.started"),
+		    "false");
+		assert_string_equal(
+		    status_at(h, "gate", i ? "containerStatuses.live.ready" : "containerStatuses.ready.ready"),
+		    "false");
+	}
+	assert_null(strstr(h->events.data, "Liveness"));
+	open_gate(h, "gate");
+	expect_status(h, "gate", "containerStatuses.ready.ready", "true");
+	expect_event(h, "gate Killing: Container live failed liveness probe, will be restarted\n");
+	expect_status(h, "gate", "containerStatuses.live.restartCount", "1");
+	assert_string_equal(status_at(h, "gate", "containerStatuses.ready.restartCount"), "0");
+	harness_free(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +420,11 @@ int main(void)
 	    cmocka_unit_test_teardown(a_job_ends_with_its_sidecar, harness_teardown),
 	    cmocka_unit_test_teardown(ends_are_told, harness_teardown),
 	    cmocka_unit_test_teardown(probes_end_what_does_not_live, harness_teardown),
+	    cmocka_unit_test_teardown(a_container_held_back_leaves_the_queue, harness_teardown),
+	    cmocka_unit_test_teardown(previous_logs_are_those_of_the_last_state, harness_teardown),
+	    cmocka_unit_test_teardown(the_end_does_not_wait_for_post_start, harness_teardown),
+	    cmocka_unit_test_teardown(a_success_threshold_takes_its_periods, harness_teardown),
+	    cmocka_unit_test_teardown(a_startup_probe_holds_the_others_back, harness_teardown),
 	};
 
 	int status = own_network();
