@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/quantity.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -100,17 +101,36 @@ static const struct fl_json *storage_limit(const struct fl_json *container)
 	return fl_json_path(container, "resources", "limits", "ephemeral-storage", NULL);
 }
 
-static uint64_t sum_of_limits(const struct fl_pod_spec *spec)
+// The first one says how the sum is printed.
+static void add(struct fl_quantity *sum, const struct fl_quantity *q)
 {
-	uint64_t sum = 0;
+	if (sum->nano == 0)
+		sum->format = q->format;
+	sum->nano += q->nano;
+}
 
-	for (unsigned i = 0; i < spec->n_containers; i++) {
-		int64_t max = fl_quantity_bytes(storage_limit(spec->containers[i].json));
+// Of the pod: all regular containers and sidecars, or an init container with the sidecars before it, if that is more
+// (k8s.io/component-helpers/resource AggregateContainerLimits).
+static struct fl_quantity pod_limit(const struct fl_pod_spec *spec)
+{
+	struct fl_quantity sum = {0}, sidecars = {0}, init = {0};
 
-		if (max > 0 && __builtin_add_overflow(sum, (uint64_t)max, &sum))
-			return UINT64_MAX;
+	for (unsigned i = spec->n_init; i < spec->n_containers + spec->n_init; i++) { // the regular ones first
+		const struct fl_container_spec *c = &spec->containers[i % spec->n_containers];
+		const char *text = fl_json_string(storage_limit(c->json)); // canonical, by the API
+		struct fl_quantity q = {0}, with = sidecars;
+
+		if (text && (!fl_quantity_parse(text, &q) || q.nano < 0))
+			q = (struct fl_quantity){0};
+		add(&with, &q);
+		if (!c->init || c->sidecar)
+			add(&sum, &q);
+		if (c->sidecar)
+			sidecars = with;
+		if (c->init && with.nano > init.nano)
+			init = with;
 	}
-	return sum;
+	return init.nano > sum.nano ? init : sum;
 }
 
 static bool has_limits(const struct fl_pod_spec *spec)
@@ -119,7 +139,7 @@ static bool has_limits(const struct fl_pod_spec *spec)
 		if (fl_quantity_bytes(fl_json_get(disk_volume(v), "sizeLimit")) > 0)
 			return true;
 	}
-	return sum_of_limits(spec) > 0;
+	return pod_limit(spec).nano > 0;
 }
 
 // Its writable layer, of all runs that still have one, and its logs.
@@ -133,41 +153,52 @@ static uint64_t container_usage(const struct pod *p, const char *name, uint64_t 
 	return bytes > enough ? bytes : bytes + fl_usage_of(layers, enough - bytes, stop);
 }
 
-// The texts are those of kubelet's eviction manager, with the space at their end.
+static char *pod_exceeded(const struct fl_quantity *limit)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+
+	fl_quantity_write(&b, limit);
+	return fl_asprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", b.data);
+}
+
+// In the order of kubelet's eviction manager (localStorageEviction) and with its texts, which have a space at their
+// end: an emptyDir, the pod as a whole, a regular container.
 static char *exceeded(const struct pod *p, struct fl_arena *a, const struct fl_pod_spec *spec)
 {
-	uint64_t volumes = 0, containers = 0, pod_limit = sum_of_limits(spec);
-	char *found = NULL;
+	struct fl_quantity limit = pod_limit(spec);
+	uint64_t enough = limit.nano ? (uint64_t)(limit.nano / 1000000000) : UINT64_MAX, total = 0;
+	AUTO_FREE char *etc = fl_asprintf("%s/etc", p->dir), *found = NULL;
 
 	fl_json_each (v, fl_json_get(spec->spec, "volumes")) {
-		const struct fl_json *e = disk_volume(v), *limit = fl_json_get(e, "sizeLimit");
+		const struct fl_json *e = disk_volume(v), *size = fl_json_get(e, "sizeLimit");
 		const char *name = fl_json_str_or(v, "name", "");
 		AUTO_FREE char *dir = fl_asprintf("%s/volumes/%s", p->dir, name);
-		int64_t max = fl_quantity_bytes(limit);
+		int64_t max = fl_quantity_bytes(size);
 		uint64_t used;
 
-		if (!e || (max <= 0 && !pod_limit))
+		if (!e || (max <= 0 && !limit.nano))
 			continue;
-		used = fl_usage_of(dir, max > 0 ? (uint64_t)max : UINT64_MAX, &p->pods->stop_measuring);
+		used = fl_usage_of(dir, max > 0 ? (uint64_t)max : enough, &p->pods->stop_measuring);
 		if (max > 0 && used > (uint64_t)max)
 			return fl_asprintf("Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ", name,
-					   limit_text(a, limit));
-		volumes += used;
+					   limit_text(a, size));
+		total += used;
 	}
-	for (unsigned i = 0; pod_limit && i < spec->n_containers; i++) {
-		const struct fl_json *limit = storage_limit(spec->containers[i].json);
-		int64_t max = fl_quantity_bytes(limit);
-		uint64_t used = container_usage(p, spec->containers[i].name, max > 0 ? (uint64_t)max : UINT64_MAX);
+	if (!limit.nano)
+		return NULL;
+	total += fl_usage_of(etc, enough, &p->pods->stop_measuring); // hosts and the like: containers write to them
+	for (unsigned i = 0; total <= enough && i < spec->n_containers; i++) {
+		const struct fl_container_spec *c = &spec->containers[i];
+		const struct fl_json *own = storage_limit(c->json);
+		int64_t max = fl_quantity_bytes(own);
+		uint64_t used = container_usage(p, c->name, enough - total);
 
-		containers += used;
-		if (max > 0 && used > (uint64_t)max && !found)
-			found = fl_asprintf("Container %s exceeded its local ephemeral storage limit \"%s\". ",
-					    spec->containers[i].name, limit_text(a, limit));
+		total += used;
+		if (!c->init && max > 0 && used > (uint64_t)max && !found)
+			found = fl_asprintf("Container %s exceeded its local ephemeral storage limit \"%s\". ", c->name,
+					    limit_text(a, own));
 	}
-	if (!found && pod_limit && volumes + containers > pod_limit)
-		found = fl_asprintf("Pod ephemeral local storage usage exceeds the total limit of containers %llu. ",
-				    (unsigned long long)pod_limit);
-	return found;
+	return total > enough ? pod_exceeded(&limit) : TAKE_PTR(found);
 }
 
 static void measure_work(uv_work_t *work)

@@ -190,6 +190,22 @@ void fl_pod_update_start(struct pod *p)
 	uv_queue_work(p->pods->o.loop, &j->work, update_work, update_after);
 }
 
+// Of a pod that ended, and whose object may stay for long: what it wrote (kubelet: SyncTerminatedPod). How it ended
+// stays, and its logs, unless it was evicted (kubelet: ShouldPodContentBeRemoved).
+static int remove_data(const struct pod *p, struct fl_err *err)
+{
+	static const char *const parts[] = {"volumes", "etc", "logs"};
+	size_t n = FL_COUNT(parts) - !fl_streq(p->fail_reason, "Evicted");
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		AUTO_FREE char *path = fl_asprintf("%s/%s", p->dir, parts[i]);
+
+		rc = fl_file_remove_all(path, err);
+	}
+	return rc;
+}
+
 static void teardown_work(uv_work_t *work)
 {
 	struct job *j = FL_CONTAINER_OF(work, struct job, work);
@@ -199,8 +215,8 @@ static void teardown_work(uv_work_t *work)
 	if (j->rc == 0)
 		j->rc = fl_node_cgroups_remove(p->pods->o.paths, p->uid, &j->err);
 	fl_mounts_detach_below(p->dir);
-	if (j->rc == 0 && j->everything)
-		j->rc = fl_file_remove_all(p->dir, &j->err);
+	if (j->rc == 0)
+		j->rc = j->everything ? fl_file_remove_all(p->dir, &j->err) : remove_data(p, &j->err);
 }
 
 static void teardown_after(uv_work_t *work, int status)

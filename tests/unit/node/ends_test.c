@@ -32,6 +32,28 @@ static void expect_same_after_restart(struct harness *h, const char *uid, const 
 	assert_string_equal(runs, "0");
 }
 
+struct files {
+	const char *uid, *want;
+};
+
+static bool files_are(struct harness *h, const void *arg)
+{
+	const struct files *f = arg;
+	AUTO_FREE char *now = run_shell("ls %s/%s | tr '\\n' ' '", h->paths.pods, f->uid);
+
+	return strcmp(now, f->want) == 0;
+}
+
+// What a pod that ended leaves on the disk, as long as its object is there.
+static void expect_files(struct harness *h, const char *uid, const char *want)
+{
+	if (!harness_wait(h, files_are, &(struct files){uid, want})) {
+		AUTO_FREE char *now = run_shell("ls %s/%s | tr '\\n' ' '", h->paths.pods, uid);
+
+		fail_msg("pod %s leaves %s", uid, now);
+	}
+}
+
 static void a_deadline_ends_a_pod(void **state)
 {
 	static const char late[] = POD("late", "", CONTAINER("a", "\"append=/t/log:on\",\"wait\"", ""),
@@ -46,7 +68,29 @@ static void a_deadline_ends_a_pod(void **state)
 			    "Pod was active on the node longer than the specified deadline");
 	assert_string_equal(status_at(h, "late", "containerStatuses.a.state.terminated.exitCode"), "0");
 	assert_non_null(strstr(h->events.data, "late DeadlineExceeded: Pod was active on the node longer"));
+	expect_files(h, "late", "containers failed ips logs pod.json set-up ");
 	expect_same_after_restart(h, "late", late, "DeadlineExceeded");
+	harness_free(h);
+}
+
+// Time that passed before the node was started again counts.
+static void a_deadline_counts_from_the_start_that_was_told(void **state)
+{
+#define PATIENT(status)                                                                                                \
+	POD("patient", "", CONTAINER("a", "\"append=/t/log:on\",\"wait\"", ""),                                        \
+	    ",\"activeDeadlineSeconds\":3000" status)
+	struct harness *h = harness_new("ends-told");
+
+	fl_pods_synced(h->pods);
+	harness_set(h, PATIENT(""));
+	expect_status(h, "patient", "phase", "Running");
+	harness_node_stop(h);
+	map_free_values(&h->statuses);
+	harness_node_start(h);
+	harness_set(h, PATIENT("},\"status\":{\"startTime\":\"2026-01-01T00:00:00Z\""));
+	fl_pods_synced(h->pods);
+	expect_status(h, "patient", "reason", "DeadlineExceeded");
+	assert_string_equal(status_at(h, "patient", "startTime"), "2026-01-01T00:00:00Z");
 	harness_free(h);
 }
 
@@ -80,15 +124,16 @@ static void what_writes_too_much_is_evicted(void **state)
 	    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"full\",\"namespace\":\"default\",\"uid\":"
 	    "\"full\",\"resourceVersion\":\"1\"},\"spec\":{\"volumes\":[{\"name\":\"t\",\"emptyDir\":{\"sizeLimit\":"
 	    "\"5k\"}}],\"containers\":[" WRITER("/t/log") "]}}";
-	static const char layer[] = POD("layer", "",
-					CONTAINER("a", "\"append=/one:1\",\"append=/two:2\",\"sleep=600000\"",
-						  ",\"resources\":{\"limits\":{\"ephemeral-storage\":\"20Ki\"}}"),
-					"");
+#define LIMITED(name, limit)                                                                                           \
+	CONTAINER(name, "\"append=/one:1\",\"append=/two:2\",\"sleep=600000\"",                                        \
+		  ",\"resources\":{\"limits\":{\"ephemeral-storage\":\"" limit "\"}}")
+	static const char layer[] = POD("layer", "", LIMITED("a", "20Ki"), "");
 	struct harness *h = harness_new("ends-storage");
 
 	fl_pods_synced(h->pods);
 	harness_set(h, full);
 	harness_set(h, layer);
+	harness_set(h, POD("one", "", LIMITED("a", "20Ki") "," LIMITED("b", "1000Ki"), ""));
 	harness_set(h, POD("modest", "", WRITER("/t/log"), ""));
 	expect_status(h, "full", "phase", "Failed");
 	assert_string_equal(status_at(h, "full", "reason"), "Evicted");
@@ -98,9 +143,53 @@ static void what_writes_too_much_is_evicted(void **state)
 	assert_non_null(strstr(h->events.data, "full Evicted: Usage of EmptyDir volume \"t\" exceeds"));
 	expect_status(h, "layer", "reason", "Evicted");
 	assert_string_equal(status_at(h, "layer", "message"),
+			    "Pod ephemeral local storage usage exceeds the total limit of containers 20Ki. ");
+	expect_status(h, "one", "reason", "Evicted");
+	assert_string_equal(status_at(h, "one", "message"),
 			    "Container a exceeded its local ephemeral storage limit \"20Ki\". ");
 	assert_string_equal(status_at(h, "modest", "phase"), "Running");
+	expect_files(h, "full", "containers failed ips pod.json set-up ");
 	expect_same_after_restart(h, "full", full, "Evicted");
+	harness_free(h);
+}
+
+// /etc/hosts is a file of the host that the container may write to.
+static void what_fills_etc_hosts_is_evicted(void **state)
+{
+	struct harness *h = harness_new("ends-hosts");
+
+	fl_pods_synced(h->pods);
+	harness_set(
+	    h, POD("hosts", "",
+		   CONTAINER("a", "\"sleep=600000\"", ",\"resources\":{\"limits\":{\"ephemeral-storage\":\"200Ki\"}}"),
+		   ",\"initContainers\":[" CONTAINER(
+		       "i", "\"exit=0\"", ",\"resources\":{\"limits\":{\"ephemeral-storage\":\"1Mi\"}}") "]"));
+	expect_status(h, "hosts", "phase", "Running");
+	free(run_shell("head -c 1048576 /dev/zero >>/proc/$(cat %s/hosts/containers/a/0/pid)/root/etc/hosts",
+		       h->paths.pods));
+	expect_status(h, "hosts", "reason", "Evicted");
+	assert_string_equal(status_at(h, "hosts", "message"),
+			    "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ");
+	harness_free(h);
+}
+
+static void the_last_of_many_words_is_told(void **state)
+{
+	struct harness *h = harness_new("ends-many");
+
+	fl_pods_synced(h->pods);
+	harness_set(h,
+		    POD("many", "", CONTAINER("a", "\"until=/t/go\",\"exit=3\"", ""), ",\"restartPolicy\":\"Never\""));
+	expect_status(h, "many", "phase", "Running");
+	// 17 MiB, of characters of two bytes
+	free(run_shell("cd %s/many; yes ää | head -c 17825795 >containers/a/0/termination-log; "
+		       "printf ' and the end' >>containers/a/0/termination-log; touch volumes/t/go",
+		       h->paths.pods));
+	expect_status(h, "many", "phase", "Failed");
+	const char *message = status_at(h, "many", "containerStatuses.a.state.terminated.message");
+	assert_true(strlen(message) >= 4093 && strlen(message) <= 4096);
+	assert_true((*message & 0xC0) != 0x80);
+	assert_true(fl_ends_with(message, " and the end"));
 	harness_free(h);
 }
 
@@ -266,9 +355,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(a_deadline_ends_a_pod, harness_teardown),
+	    cmocka_unit_test_teardown(a_deadline_counts_from_the_start_that_was_told, harness_teardown),
 	    cmocka_unit_test_teardown(a_pod_being_ended_keeps_its_address, harness_teardown),
 	    cmocka_unit_test_teardown(what_writes_too_much_is_evicted, harness_teardown),
+	    cmocka_unit_test_teardown(what_fills_etc_hosts_is_evicted, harness_teardown),
 	    cmocka_unit_test_teardown(last_words_are_told, harness_teardown),
+	    cmocka_unit_test_teardown(the_last_of_many_words_is_told, harness_teardown),
 	    cmocka_unit_test_teardown(the_stop_signal_is_the_container_s, harness_teardown),
 	    cmocka_unit_test_teardown(containers_share_processes, harness_teardown),
 	    cmocka_unit_test_teardown(a_pod_on_the_host_s_network_has_its_own_ipc, harness_teardown),
