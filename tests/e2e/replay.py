@@ -161,6 +161,13 @@ def main():
         if line.strip() and not line.startswith("#"):
             name, case, reason = line.rstrip("\n").split(": ", 2)
             excepted[(name, case)] = reason
+    try:
+        return replay(connection, folder, excepted, int(controllers))
+    finally:
+        os.kill(int(controllers), signal.SIGCONT)
+
+
+def replay(connection, folder, excepted, controllers):
     uids, n, failed = {}, 0, 0
     for name in ORDER:
         for line in open(os.path.join(folder, name + ".jsonl"), encoding="utf-8"):
@@ -177,7 +184,7 @@ def main():
             # Only a first PUT of an object knows its revision; "stale" ones must keep an old one.
             stale = "stale" in case
             if request["method"] == "DELETE" and re.fullmatch("/api/v1/namespaces/[^/]+", request["path"]):
-                os.kill(int(controllers), signal.SIGSTOP)
+                os.kill(controllers, signal.SIGSTOP)
             status, body, warnings = send(connection, refresh(request, uids, stale))
             if isinstance(body, dict) and (body.get("metadata") or {}).get("uid"):
                 meta = body["metadata"]
@@ -203,7 +210,6 @@ def main():
                 print(f"not ok {label}\n# {request['method']} {request['path']}\n# {why}")
             else:
                 print(f"ok {label}")
-    os.kill(int(controllers), signal.SIGCONT)
     print(f"1..{n}")
     return 1 if failed else 0
 
