@@ -39,6 +39,7 @@ static struct node *nodes;
 static struct {
 	bool off, lie, weak;
 	long operations, cut_at; // 0: never
+	bool in_sync;            // not before the next sync, whose work is done
 	long syncs, fail_from, fail_n;
 	int64_t room;
 	unsigned seed;
@@ -51,9 +52,9 @@ static sqlite3_file *real_of(sqlite3_file *f)
 }
 
 // One write or sync; false: there is no power (any more).
-static bool powered(void)
+static bool powered(bool sync)
 {
-	if (!disk.off && disk.cut_at && ++disk.operations >= disk.cut_at)
+	if (!disk.off && disk.cut_at && ++disk.operations >= disk.cut_at && (sync || !disk.in_sync))
 		disk.off = true;
 	return !disk.off;
 }
@@ -124,7 +125,7 @@ static int write_sector(struct node *n, sqlite3_file *real, sqlite3_int64 number
 
 static int write_locked(struct node *n, sqlite3_file *real, const void *p, int len, sqlite3_int64 at)
 {
-	if (!powered())
+	if (!powered(false))
 		return SQLITE_IOERR_WRITE;
 	if (at + len > n->size && disk.room >= 0) {
 		if (at + len - n->size > disk.room)
@@ -154,7 +155,7 @@ static int x_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
 	struct node *n = ((struct file *)f)->node;
 	pthread_mutex_lock(&lock);
-	int rc = powered() ? SQLITE_OK : SQLITE_IOERR_TRUNCATE;
+	int rc = powered(false) ? SQLITE_OK : SQLITE_IOERR_TRUNCATE;
 	if (rc == SQLITE_OK && size < n->size) {
 		n->changed = true;
 		if (disk.room >= 0)
@@ -222,7 +223,11 @@ static int x_sync(sqlite3_file *f, int flags)
 {
 	struct node *n = ((struct file *)f)->node;
 	pthread_mutex_lock(&lock);
-	int rc = powered() ? SQLITE_OK : SQLITE_IOERR_FSYNC;
+	bool was_on = !disk.off;
+	int rc = powered(true) ? SQLITE_OK : SQLITE_IOERR_FSYNC;
+	// All has arrived when the power goes, and nobody can be told.
+	if (was_on && disk.off && disk.in_sync && settle(n, real_of(f), NULL) != SQLITE_OK)
+		abort();
 	disk.syncs++;
 	if (disk.fail_n && disk.syncs >= disk.fail_from && disk.syncs < disk.fail_from + disk.fail_n)
 		rc = SQLITE_IOERR_FSYNC;
@@ -390,7 +395,7 @@ static int v_open(sqlite3_vfs *v, const char *path, sqlite3_file *f, int flags, 
 static int v_delete(sqlite3_vfs *v, const char *path, int sync_dir)
 {
 	pthread_mutex_lock(&lock);
-	int rc = powered() ? real_vfs->xDelete(real_vfs, path, sync_dir) : SQLITE_IOERR_DELETE;
+	int rc = powered(false) ? real_vfs->xDelete(real_vfs, path, sync_dir) : SQLITE_IOERR_DELETE;
 	struct node **n = find(path);
 	if (rc == SQLITE_OK && *n) {
 		if (disk.room >= 0)
@@ -447,6 +452,16 @@ void powercut_cut_after(long operations)
 	pthread_mutex_lock(&lock);
 	disk.operations = 0;
 	disk.cut_at = operations;
+	disk.in_sync = false;
+	pthread_mutex_unlock(&lock);
+}
+
+void powercut_cut_in_sync(long operations)
+{
+	pthread_mutex_lock(&lock);
+	disk.operations = 0;
+	disk.cut_at = operations;
+	disk.in_sync = true;
 	pthread_mutex_unlock(&lock);
 }
 

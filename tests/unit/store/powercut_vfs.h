@@ -4,7 +4,8 @@
 //
 //   xWrite -> sectors in memory ---xSync---> real file         reads see both
 //                    |
-//                 the power goes: all of them are lost, or a random part arrives, some only half (torn)
+//                 the power goes: all of them are lost, or a random part arrives, some only half (torn); or it
+//                 goes at the end of a sync, which has done its work and says that it has not
 //
 // It can also be full, fail a sync, or lie (say that it synced and not do it), which shows that a test would notice.
 // Beyond its model: directory entries and deletions are durable at once.
@@ -21,6 +22,7 @@ void powercut_register(void);       // once a process
 void powercut_reset(unsigned seed); // power on, nothing pending, no fault planned
 
 void powercut_cut_after(long operations);    // the power goes at the n-th write or sync from now
+void powercut_cut_in_sync(long operations);  // at the end of the first sync that is the n-th operation or a later one
 void powercut_lie(bool lie);                 // syncs do nothing
 void powercut_weaken(bool weak);             // PRAGMA synchronous is NORMAL, whatever is asked for
 void powercut_room(int64_t bytes);           // by which the files may still grow; < 0: any
