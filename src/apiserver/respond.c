@@ -45,6 +45,11 @@ const char *fl_respond_refusal(int status, struct fl_buf *body)
 		st.reason = "MethodNotAllowed";
 		snprintf(text, sizeof(text), "this server is no proxy");
 		break;
+	case 408:
+		st.reason = "Timeout";
+		snprintf(text, sizeof(text), "the request did not come in time: its head has %d s, its body %d s",
+			 FL_HEADER_TIMEOUT_MS / 1000, FL_BODY_TIMEOUT_MS / 1000);
+		break;
 	case 413: // in the words of kube-apiserver
 		st.reason = "RequestEntityTooLarge";
 		snprintf(text, sizeof(text), "Request entity too large: limit is %d", FL_MAX_BODY_BYTES);

@@ -204,7 +204,8 @@ def many(s, pid, kind="silent", n="1000"):
 
 
 def slow(s):
-    """Connections that stop in the middle of a head, a body, a handshake, an HTTP/2 head; closed by the server, whenever that is."""
+    """Connections that stop in the middle of a head, a body, a handshake, an HTTP/2 head; closed by the server, whenever that is. Who has begun a request in
+    HTTP/1.1 is told why."""
     def opened(known, octets, alpn="http/1.1"):
         c = s.tls(known, alpn)
         c.sendall(octets)
@@ -215,20 +216,23 @@ def slow(s):
         "half a handshake": s.tcp(),
         "half a request line": opened(False, b"GET /vers"),
         "half a head": opened(False, head + b"X-A: b"),
+        "half a body": opened(True, head + b"Content-Length: 100000\r\n\r\n{"),
+        "half a chunk": opened(True, head + b"Transfer-Encoding: chunked\r\n\r\n100000\r\n{"),
         "half an HTTP/2 head": opened(False, PREFACE + frame(4, 0, 0, b"") + frame(1, 0x1, 1, block), "h2"),
     }
-    sel = selectors.DefaultSelector()
+    sel, said = selectors.DefaultSelector(), {}
     for what, c in waiting.items():
         c.settimeout(60)
         sel.register(c, selectors.EVENT_READ, what)
-    deadline = time.monotonic() + 55  # 30 s are the limit
+    deadline = time.monotonic() + 85  # 30 s are the limit, 60 for a body
     while waiting and time.monotonic() < deadline:
         for key, _ in sel.select(1):
             try:
-                over = not key.fileobj.recv(65536)
+                part = key.fileobj.recv(65536)
             except OSError:
-                over = True
-            if over:
+                part = b""
+            said[key.data] = said.get(key.data, b"") + part
+            if not part:
                 sel.unregister(key.fileobj)
                 waiting.pop(key.data).close()
         for c in list(waiting.values()):  # a byte now and then buys no time
@@ -238,6 +242,8 @@ def slow(s):
             except OSError:
                 pass
     check(not waiting, f"still open: {', '.join(waiting)}")
+    for what in ("half a request line", "half a head", "half a body", "half a chunk"):
+        one_refusal(said[what], 408, "did not come in time", what)
     print("slow: all are ended")
 
 

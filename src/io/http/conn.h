@@ -115,6 +115,9 @@ struct fl_codec {
 	void (*close)(struct fl_conn *c); // frees codec_data
 	// Takes all n bytes. Negative: the connection is beyond use once its output is sent.
 	int (*input)(struct fl_conn *c, const char *p, size_t n);
+	// The connection's deadline has passed; true: what it came too late with is refused, and the connection closes
+	// after that answer. NULL: it is cut.
+	bool (*late)(struct fl_conn *c);
 	bool (*resume)(struct fl_conn *c);   // dispatches what waits; true: did something, so output may have come
 	void (*drain)(struct fl_conn *c);    // fl_conn_put until the batch is full or nothing is left
 	void (*over)(struct fl_http_req *r); // the codec forgets r

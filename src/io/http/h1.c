@@ -211,12 +211,11 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_end,
 };
 
-static void refuse(struct fl_conn *c, llhttp_errno_t e)
+static void refuse(struct fl_conn *c, int status)
 {
 	struct h1 *h = h1_of(c);
 	if (!h->r)
 		h->r = fl_req_new(c);
-	int status = h->r->refuse ? h->r->refuse : e == HPE_INVALID_VERSION ? 505 : 400;
 	h->discard = h->close_after = true;
 	fl_conn_set_deadline(c, 0);
 	fl_req_refuse(h->r, status);
@@ -237,7 +236,7 @@ static void parse(struct fl_conn *c, const char *p, size_t n)
 		return;
 	}
 	if (e != HPE_PAUSED) {
-		refuse(c, e);
+		refuse(c, h->r && h->r->refuse ? h->r->refuse : e == HPE_INVALID_VERSION ? 505 : 400);
 		return;
 	}
 	const char *rest = llhttp_get_error_pos(&h->parser);
@@ -250,6 +249,16 @@ static void parse(struct fl_conn *c, const char *p, size_t n)
 static bool busy(const struct h1 *h)
 {
 	return h->r && (h->r->complete || h->r->refuse);
+}
+
+// Only a request of which something has come is told; who has said nothing waits for no answer.
+static bool h1_late(struct fl_conn *c)
+{
+	struct h1 *h = h1_of(c);
+	if (!h->r || busy(h))
+		return false;
+	refuse(c, 408);
+	return true;
 }
 
 static int h1_input(struct fl_conn *c, const char *p, size_t n)
@@ -435,6 +444,7 @@ const struct fl_codec fl_codec_h1 = {
     .open = h1_open,
     .close = h1_close,
     .input = h1_input,
+    .late = h1_late,
     .resume = h1_resume,
     .drain = h1_drain,
     .over = h1_over,

@@ -182,18 +182,28 @@ static void sweep_requests(struct fl_conn *c, uint64_t now, uint64_t *next)
 	}
 }
 
+// Its deadline has passed. False: nothing is to be said to this peer.
+static bool end_in_words(struct fl_conn *c)
+{
+	if (c->state != FL_CONN_OPEN || c->unwritten || c->read_eof)
+		return false;
+	if (!c->n_reqs)
+		c->codec->shutdown(c);
+	else if (!c->codec->late || !c->codec->late(c))
+		return false;
+	fl_conn_mark_dirty(c);
+	return true;
+}
+
 static void sweep_conn(struct fl_conn *c, uint64_t now, uint64_t *next)
 {
 	uint64_t stall_ms = c->stall_ms ? c->stall_ms - c->server->opts.limits.stall_ms + stall_limit(c->server) : 0;
 	if ((c->deadline_ms && c->deadline_ms <= now) || (stall_ms && stall_ms <= now)) {
-		bool idle = c->state == FL_CONN_OPEN && !c->n_reqs && !c->unwritten && !c->read_eof;
 		c->deadline_ms = 0;
-		if (!idle) {
+		if (!end_in_words(c)) {
 			fl_conn_kill(c, c->stall_ms != 0);
 			return;
 		}
-		c->codec->shutdown(c);
-		fl_conn_mark_dirty(c);
 	}
 	if (c->deadline_ms && c->deadline_ms < *next)
 		*next = c->deadline_ms;

@@ -7,7 +7,9 @@
 
 #define GET_HELLO "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
-static void expect_closed(struct fl_http_limits limits, bool tls, const char *sent, bool shut, unsigned handled)
+// answer: the beginning and the end of what comes before the connection is closed; NULL: whatever the handler said.
+static void expect_closed(struct fl_http_limits limits, bool tls, const char *sent, bool shut, unsigned handled,
+			  const char *const answer[2])
 {
 	struct fixture f;
 	struct raw w = {0};
@@ -17,6 +19,16 @@ static void expect_closed(struct fl_http_limits limits, bool tls, const char *se
 	if (shut)
 		raw_shut(&w);
 	WAIT(&f, w.eof);
+	assert_int_equal(w.error, 0);
+	if (answer && !*answer[0]) {
+		assert_int_equal(w.in.len, 0);
+	} else if (answer) {
+		const char *end = strstr(w.in.data, "\r\n\r\n");
+		assert_int_equal(strncmp(w.in.data, answer[0], strlen(answer[0])), 0);
+		assert_true(raw_has(&w, "Connection: close\r\n"));
+		assert_non_null(end);
+		assert_string_equal(end + 4, answer[1]); // once, and nothing after it
+	}
 	assert_int_equal(f.n_handled, handled);
 	assert_int_equal(f.n_closed, f.n_kept);
 	assert_int_equal(f.n_gone, f.n_kept);
@@ -26,15 +38,20 @@ static void expect_closed(struct fl_http_limits limits, bool tls, const char *se
 
 static void time_outs_close(void **state)
 {
-	expect_closed((struct fl_http_limits){.header_ms = 20}, false, "", false, 0);
-	expect_closed((struct fl_http_limits){.header_ms = 20}, false, "GET /hello HTTP/1.1\r\nHo", false, 0);
-	expect_closed((struct fl_http_limits){.header_ms = 20}, true, "", false, 0); // no handshake comes
-	expect_closed((struct fl_http_limits){.header_ms = 20}, true, "\x16\x03\x01", false, 0);
-	expect_closed((struct fl_http_limits){.body_ms = 20}, false,
-		      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 0);
-	expect_closed((struct fl_http_limits){.idle_ms = 20}, false, GET_HELLO, false, 1);
+	static const char *const none[] = {"", ""}, *const late[] = {"HTTP/1.1 408 Request Timeout\r\n",
+								     "408 Request Timeout\n"};
+	const struct fl_http_limits head = {.header_ms = 20}, handshake = {.handshake_ms = 20}, body = {.body_ms = 20};
+	expect_closed(head, false, "", false, 0, none);
+	expect_closed(head, false, "G", false, 0, late);
+	expect_closed(head, false, "GET /hello HTTP/1.1\r\nHo", false, 0, late);
+	expect_closed(handshake, true, "", false, 0, none);
+	expect_closed(handshake, true, "\x16\x03\x01", false, 0, none);
+	expect_closed(body, false, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", false, 0, late);
+	expect_closed(body, false, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n", false,
+		      0, late);
+	expect_closed((struct fl_http_limits){.idle_ms = 20}, false, GET_HELLO, false, 1, NULL);
 	expect_closed((struct fl_http_limits){.half_close_ms = 20}, false, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n",
-		      true, 1);
+		      true, 1, NULL);
 }
 
 // Slowloris: a byte now and then does not prolong the time for a request's head.
