@@ -8,7 +8,15 @@
 
 #include "io/http/conn.h"
 
-static void expect_user(const struct fl_pki_cert *cert, const char *want)
+static void expect_refusal(const struct answer *a, const char *alert)
+{
+	assert_true(a->rc < 0);
+	if (!strstr(a->err.text, alert))
+		fail_msg("no alert \"%s\": %s", alert, a->err.text);
+}
+
+// want: user and groups; NULL: the handshake is refused with that alert (RFC 8446, 6.2).
+static void expect_user(const struct fl_pki_cert *cert, const char *want, const char *alert)
 {
 	struct fixture f;
 	struct answer a = {0};
@@ -20,7 +28,7 @@ static void expect_user(const struct fl_pki_cert *cert, const char *want)
 			fail_msg("%s", a.err.text);
 		assert_string_equal(a.body.data, want);
 	} else {
-		assert_true(a.rc < 0);
+		expect_refusal(&a, alert);
 		assert_int_equal(f.n_handled, 0);
 	}
 	answer_reset(&a);
@@ -30,22 +38,22 @@ static void expect_user(const struct fl_pki_cert *cert, const char *want)
 
 static void a_certificate_gives_user_and_groups(void **state)
 {
-	expect_user(&pki.admin, "admin system:masters team-a");
+	expect_user(&pki.admin, "admin system:masters team-a", NULL);
 }
 
 static void no_certificate_is_nobody(void **state)
 {
-	expect_user(NULL, "nobody");
+	expect_user(NULL, "nobody", NULL);
 }
 
 static void a_foreign_certificate_ends_the_handshake(void **state)
 {
-	expect_user(&pki.stranger, NULL);
+	expect_user(&pki.stranger, NULL, "unknown ca");
 }
 
 static void a_server_certificate_is_no_client_certificate(void **state)
 {
-	expect_user(&pki.server, NULL);
+	expect_user(&pki.server, NULL, "unsupported certificate");
 }
 
 // The admin's certificate, signed again with an end in the past.
@@ -73,7 +81,7 @@ static void an_expired_certificate_ends_the_handshake(void **state)
 {
 	AUTO_FREE char *pem = expired_pem();
 	struct fl_pki_cert old = {.cert_pem = pem, .key_pem = pki.admin.key_pem};
-	expect_user(&old, NULL);
+	expect_user(&old, NULL, "certificate expired");
 }
 
 // A TLS client of our own: GET /keep with the session of an earlier one, if any. Returns its session.
@@ -160,7 +168,7 @@ static void a_certificate_can_be_required(void **state)
 	SSL_CTX_free(strict);
 	struct fl_http_client *without = new_client(&f, NULL), *with = new_client(&f, &pki.admin);
 	call(&f, without, "GET", "/who", NULL, 0, &a);
-	assert_true(a.rc < 0);
+	expect_refusal(&a, "certificate required");
 	call(&f, with, "GET", "/who", NULL, 0, &a);
 	assert_int_equal(a.rc, 0);
 	answer_reset(&a);
