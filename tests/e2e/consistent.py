@@ -4,9 +4,10 @@
 alone (`ip netns exec` would hide the cgroups), with the kubeconfig in the data directory. Each line that it prints is a difference. `consistent.py cgroups DIR` prints the cgroups of a data directory.
 
 - endpoints: each ready pod that a Service selects is in its EndpointSlices and Endpoints, and nothing else is
-- rules: the maps of table `ip fairlead` hold the frontends, slots and cluster IPs that Services and EndpointSlices add up to, and no chain is left over
+- rules: the maps of the tables `ip fairlead` and `ip6 fairlead` hold the frontends, slots and cluster IPs that Services and EndpointSlices add up to, a
+  chain of session affinity names its endpoints, and no chain is left over
 - traffic: each Service with endpoints answers, one without refuses
-- names: A and PTR of each Service, the addresses of a headless one; a name that is gone has no answer
+- names: A (AAAA where it is of that family) and PTR of each Service, the addresses of a headless one, SRV of each named port; a name that is gone has no answer
 - host: routes, veth links, namespaces, cgroups and directories are those of the pods
 - processes: each running container has exactly one shim, which keeps the attempt that the status names, and one first process; the test image said
   once in each attempt's log that it serves, so that nothing was started twice"""
@@ -31,7 +32,7 @@ def ready(pod):
 
 
 def connect_outcome(ip, port):
-    s = socket.socket()
+    s = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
     s.settimeout(2)
     try:
         s.connect((ip, port))
@@ -50,7 +51,7 @@ class Checker:
         self.dns, self.problems = dns, []
         self.data = os.path.dirname(os.path.abspath(kubeconfig))
         # Before the lists and after them, so that what changed meanwhile is no difference.
-        self.table = self.read_table()
+        self.tables = {family: self.read_table(family) for family in ("ip", "ip6")}
         self.pods = get(connection, "/api/v1/pods")["items"]
         self.slices = get(connection, "/apis/discovery.k8s.io/v1/endpointslices")["items"]
         self.endpoints = get(connection, "/api/v1/endpoints")["items"]
@@ -66,12 +67,27 @@ class Checker:
 
     # ---- endpoints
 
-    def slices_of(self, s):
-        return [sl for sl in self.slices if sl["metadata"]["namespace"] == s["metadata"]["namespace"]
+    @staticmethod
+    def address(s, family):
+        """Its cluster IP of that family, if it has one."""
+        return next((ip for ip in s["spec"].get("clusterIPs", []) if ip != "None" and (":" in ip) == (family == "ip6")), None)
+
+    def slices_of(self, s, family=None):
+        kinds = {"ip": ("IPv4",), "ip6": ("IPv6",)}.get(family, ("IPv4", "IPv6"))
+        return [sl for sl in self.slices if sl["metadata"]["namespace"] == s["metadata"]["namespace"] and sl["addressType"] in kinds
                 and sl["metadata"].get("labels", {}).get("kubernetes.io/service-name") == s["metadata"]["name"]]
 
-    def ready_addresses(self, s):
-        return {a for sl in self.slices_of(s) for e in (sl.get("endpoints") or []) if e.get("conditions", {}).get("ready", True) for a in e["addresses"]}
+    def ready_endpoints(self, s, family=None):
+        """(slice, endpoint) of those that are ready."""
+        return [(sl, e) for sl in self.slices_of(s, family) for e in (sl.get("endpoints") or []) if e.get("conditions", {}).get("ready", True)]
+
+    def behind(self, s, port, family=None):
+        """(endpoint, port number) of those ready behind a port of the Service."""
+        return [(e, q["port"]) for sl, e in self.ready_endpoints(s, family) for q in sl.get("ports") or []
+                if q.get("name", "") == port.get("name", "") and q["protocol"] == port["protocol"]]
+
+    def ready_addresses(self, s, family=None):
+        return {a for _, e in self.ready_endpoints(s, family) for a in e["addresses"]}
 
     def check_endpoints(self):
         services = {(s["metadata"]["namespace"], s["metadata"]["name"]) for s in self.services}
@@ -86,67 +102,84 @@ class Checker:
             selector = s["spec"].get("selector")
             if not selector:
                 continue
-            want = {p["status"]["podIP"] for p in self.pods if p["metadata"]["namespace"] == key[0] and ready(p)
-                    and selector.items() <= p["metadata"].get("labels", {}).items()}
-            self.differ(f"EndpointSlices of {key}", self.ready_addresses(s), want)
-            self.differ(f"Endpoints of {key}", plain.get(key, set()), want)
+            families = s["spec"].get("ipFamilies") or ["IPv4"]
+            want = [i["ip"] for p in self.pods if p["metadata"]["namespace"] == key[0] and ready(p)
+                    and selector.items() <= p["metadata"].get("labels", {}).items() for i in p["status"]["podIPs"]]
+            of = lambda family: {ip for ip in want if (":" in ip) == (family == "IPv6")}
+            self.differ(f"EndpointSlices of {key}", self.ready_addresses(s), set().union(*map(of, families)))
+            self.differ(f"Endpoints of {key}", plain.get(key, set()), of(families[0]))
 
     # ---- rules
 
     @staticmethod
-    def read_table():
-        table = {"chains": set()}
-        for item in json.loads(command("nft", "-j", "list", "table", "ip", "fairlead") or '{"nftables": []}')["nftables"]:
+    def read_table(family):
+        table = {"chains": {}}  # each with the endpoints that its rules name themselves
+        for item in json.loads(command("nft", "-j", "list", "table", family, "fairlead") or '{"nftables": []}')["nftables"]:
             (kind, o), = item.items()
             if kind in ("map", "set"):
                 table[o["name"]] = o.get("elem", [])
             elif kind == "chain":
-                table["chains"].add(o["name"])
+                table["chains"].setdefault(o["name"], set())
+            elif kind == "rule":
+                to = [e["dnat"] for e in o["expr"] if "dnat" in e]
+                table["chains"].setdefault(o["chain"], set()).update((t["addr"], t["port"]) for t in to if isinstance(t.get("addr"), str))
         return table
 
-    def check_rules(self):
-        simple = lambda s: s["spec"].get("sessionAffinity", "None") == "None" and "Local" not in (
-            s["spec"].get("internalTrafficPolicy"), s["spec"].get("externalTrafficPolicy"))
-        if not all(map(simple, self.services)):
-            return  # more chains than this knows about
-        frontends, slots = {}, {}
+    def check_rules(self, family):
+        """One of two tables. Of a Service with a traffic policy Local only its cluster IP is looked at."""
+        table, what = self.tables[family], f"table {family}"
+        frontends, slots, affine, skipped, ips = {}, {}, {}, set(), set()
         for s in self.services:
-            ip = s["spec"].get("clusterIP")
-            if not ip or ip == "None":
+            ip = self.address(s, family)
+            if not ip:
                 continue
+            ips.add(ip)
+            own, local = set(), "Local" in (s["spec"].get("internalTrafficPolicy"), s["spec"].get("externalTrafficPolicy"))
             for p in s["spec"].get("ports", []):
-                proto, pool = p["protocol"].lower(), set()
-                for sl in self.slices_of(s):
-                    for q in sl.get("ports") or []:
-                        if q.get("name", "") == p.get("name", "") and q["protocol"] == p["protocol"]:
-                            pool |= {(a, q["port"]) for e in (sl.get("endpoints") or []) if e.get("conditions", {}).get("ready", True) for a in e["addresses"]}
+                proto, pool = p["protocol"].lower(), {(e["addresses"][0], port) for e, port in self.behind(s, p, family)}
                 for prefix, key in (("svc", (ip, proto, p["port"])), ("np", (proto, p.get("nodePort")))):
-                    if key[-1]:
+                    if not key[-1]:
+                        continue
+                    own.add(key)
+                    if local:
+                        continue
+                    if pool and s["spec"].get("sessionAffinity", "None") != "None":
+                        affine[key] = pool
+                    else:
                         frontends[key] = f"{prefix}-c{len(pool)}" if pool else "no-endpoints"
                         slots[key] = pool
-        self.differ("cluster IPs of the table", set(self.table.get("cluster-ips", [])), {k[0] for k in frontends if len(k) == 3})
+            if local:
+                skipped |= own
+                print(f"# skipped: rules of {s['metadata']['name']}, which has a traffic policy Local")
+        self.differ(f"cluster IPs of {what}", set(table.get("cluster-ips", [])), ips)
         have = {}
         for name in ("frontends", "node-ports"):
-            for key, verdict in self.table.get(name, []):
+            for key, verdict in table.get(name, []):
                 have[tuple(key.get("elem", {}).get("val", key)["concat"])] = verdict["goto"]["target"]
-        for key in self.table.get("empty-frontends", []):
+        for key in table.get("empty-frontends", []):
             key = tuple(key.get("elem", {}).get("val", key)["concat"])
             if key in have:
                 self.problems.append(f"{key} is a frontend and an empty one")
             have[key] = "no-endpoints"
-        self.differ("frontends of the table", set(have.items()), set(frontends.items()))
+        used = set(have.values())
+        for key, pool in affine.items():
+            chain = have.pop(key, "none")
+            if not re.match(f"aff-[0-9a-f]{{8}}-c{len(pool)}-", chain):
+                self.problems.append(f"{what}: {key} with session affinity to {len(pool)} endpoints leads to chain {chain}")
+            self.differ(f"endpoints of {key}, with session affinity", table["chains"].get(chain, set()), pool)
+        self.differ(f"frontends of {what}", {i for i in have.items() if i[0] not in skipped}, set(frontends.items()))
         found = {}
         for name in ("slots", "node-port-slots"):
-            for key, to in self.table.get(name, []):
+            for key, to in table.get(name, []):
                 *key, slot = key["concat"]
                 found.setdefault(tuple(key), {})[slot] = tuple(to["concat"])
         for key, pool in slots.items():
             here = found.pop(key, {})
             self.differ(f"slots of {key}", set(here), set(range(len(pool))))
             self.differ(f"endpoints of {key}", set(here.values()), pool)
-        self.differ("frontends with slots", set(found), set())
-        own = {c for c in self.table["chains"] if re.match(r"(svc|np|aff|from)-", c)}
-        self.differ("chains", own - {"svc-c1", "np-c1"}, set(frontends.values()) - {"no-endpoints", "svc-c1", "np-c1"})
+        self.differ(f"frontends with slots of {what}", set(found) - skipped, set())
+        own = {c for c in table["chains"] if re.match(r"(svc|np|aff|from)-", c)}
+        self.differ(f"chains of {what}", own - {"svc-c1", "np-c1"}, used - {"no-endpoints", "no-local-endpoints", "svc-c1", "np-c1"})
 
     def check_traffic(self):
         alike = {}  # Services without endpoints that a load made, all the same: some stand for all
@@ -165,12 +198,21 @@ class Checker:
     def check_names(self):
         want = {}
         for s in self.services:
-            name, ip = f"{s['metadata']['name']}.{s['metadata']['namespace']}.svc.cluster.local.", s["spec"].get("clusterIP")
-            if ip == "None":
-                want[name, "A"] = self.ready_addresses(s)
-            elif ip:
-                want[name, "A"] = {ip}
-                want[ipaddress.ip_address(ip).reverse_pointer + ".", "PTR"] = {name}
+            name, headless = f"{s['metadata']['name']}.{s['metadata']['namespace']}.svc.cluster.local.", s["spec"].get("clusterIP") == "None"
+            for kind, family in (("A", "ip"), ("AAAA", "ip6")):
+                ip = self.address(s, family)
+                if s["spec"]["type"] == "ExternalName" or (kind == "AAAA" and "IPv6" not in s["spec"].get("ipFamilies", [])):
+                    continue
+                want[name, kind] = self.ready_addresses(s, family) if headless else {ip} - {None}
+                if ip:
+                    want[ipaddress.ip_address(ip).reverse_pointer + ".", "PTR"] = {name}
+            for p in s["spec"].get("ports", []):
+                if not p.get("name"):
+                    continue
+                srv = {(p["port"], name)}
+                if headless:
+                    srv = {(port, (e.get("hostname") or re.sub("[.:]", "-", e["addresses"][0])) + "." + name) for e, port in self.behind(s, p)}
+                want[f"_{p['name']}._{p['protocol'].lower()}.{name}", "SRV"] = {f"{port} {target}" for port, target in srv}
         # The load's names (apiload.py) that are not there now.
         for tag in {m.group(1) for s in self.services if (m := re.match(r"f-(.*)-\d-\d$", s["metadata"]["name"]))}:
             for k in range(6):
@@ -181,8 +223,8 @@ class Checker:
         out = command("dig", "+noall", "+answer", "+tries=1", "+time=2", "@" + self.dns, *queries)
         for line in out.splitlines():
             parts = line.split()
-            if len(parts) == 5 and parts[0][0] != ";":
-                found.setdefault((parts[0], parts[3]), set()).add(parts[4])
+            if len(parts) > 4 and parts[0][0] != ";":  # of SRV the port and the target: priority and weight are how, not where
+                found.setdefault((parts[0], parts[3]), set()).add(" ".join(parts[6 if parts[3] == "SRV" else 4:]))
         for key, addresses in want.items():
             self.differ(f"DNS {key}", found[key], addresses)
 
@@ -275,7 +317,8 @@ class Checker:
 
     def run(self):
         self.check_endpoints()
-        self.check_rules()
+        self.check_rules("ip")
+        self.check_rules("ip6")
         self.check_traffic()
         self.check_names()
         self.check_host()

@@ -12,6 +12,7 @@ setup_file() {
 	node_ns one 1
 	node_up one
 	webui_outside
+	roller
 }
 
 teardown_file() {
@@ -31,22 +32,63 @@ teardown() {
 	tell_why
 }
 
+roller() { # pods that come and go, and the Services whose endpoints they are
+	kc one apply -f - <<-YAML
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: roller}
+		spec:
+		  selector: {matchLabels: {app: roller}}
+		  template:
+		    metadata: {labels: {app: roller}}
+		    spec:
+		      terminationGracePeriodSeconds: 3
+		      containers: [{name: echo, image: fairlead/echo}]
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: roller}
+		spec:
+		  selector: {app: roller}
+		  ports: [{name: http, port: 80, targetPort: 8080}, {name: udp, port: 7, targetPort: 8081, protocol: UDP}]
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: roller-h}
+		spec:
+		  clusterIP: None
+		  selector: {app: roller}
+		  ports: [{name: http, port: 8080}]
+	YAML
+	kc one rollout status deployment/roller --timeout=60s
+}
+
+# Controllers, proxy and DNS are killed while endpoints move.
+endpoints_move() { # endpoints_move REPLICAS
+	kc one scale deployment roller --replicas="$1"
+	kc one delete pod -l app=roller --wait=false --ignore-not-found
+}
+
 @test "kill -9 of each role, then of everything: no acknowledged write and no request is lost, and all agree" {
-	local i role
+	local i role moves=0
 	for i in $(seq "$rounds"); do
 		load_start "r$i"
 		for role in $(shuf -e api ctrl proxy node dns --random-source=<(yes $RANDOM)); do
+			endpoints_move $((++moves % 3 + 1))
 			a_moment
 			kill_role one "$role"
 			role_is_back one "$role"
 		done
+		endpoints_move $((++moves % 3 + 1))
 		a_moment
 		dns_down
 		kill_all one
 		node_up one
 		dns_up one
 		load_stop
+		kc one rollout status deployment/roller --timeout=60s
 		agree one 30
+		none_started_again
 		round_over "each role, then all" "$i"
 	done
 	load_report
@@ -131,17 +173,6 @@ mended() { # mended COMMAND...: after it everything comes back, without a restar
 		spec:
 		  terminationGracePeriodSeconds: 1
 		  containers: [{name: echo, image: fairlead/echo, args: [get, "http://127.0.0.1:1/"]}]
-		---
-		apiVersion: apps/v1
-		kind: Deployment
-		metadata: {name: roller}
-		spec:
-		  selector: {matchLabels: {app: roller}}
-		  template:
-		    metadata: {labels: {app: roller}}
-		    spec:
-		      terminationGracePeriodSeconds: 3
-		      containers: [{name: echo, image: fairlead/echo}]
 	YAML
 	for i in $(seq "$rounds"); do
 		load_start "n$i" traffic

@@ -57,6 +57,7 @@ field() { kc one get "$1" "$2" -o "jsonpath={$3}"; } # field KIND NAME PATH
 	[[ $(dns @10.96.0.10 A dual.default.svc.cluster.local) == "$v4" && $(dns @10.96.0.10 AAAA dual.default.svc.cluster.local) == "$v6" ]]
 	[[ $(dns @fd00:96::a AAAA six.default.svc.cluster.local) == "$(field service six .spec.clusterIP)" && -z $(dns @10.96.0.10 A six.default.svc.cluster.local) ]]
 	[[ $(dns @10.96.0.10 -x "$v6") == dual.default.svc.cluster.local. ]]
+	agree one 20
 	node_reset one
 }
 

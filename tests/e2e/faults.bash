@@ -35,6 +35,16 @@ webui_outside() { # three pods on node one, and the Services that the load speak
 		spec:
 		  clusterIP: None
 		  selector: {app: webui}
+		  ports: [{name: http, port: 8080}]
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: sticky}
+		spec:
+		  type: NodePort
+		  sessionAffinity: ClientIP
+		  selector: {app: webui}
+		  ports: [{name: http, port: 80, targetPort: 8080, nodePort: 30081}]
 	YAML
 	kc one rollout status deployment/webui --timeout=60s
 }
