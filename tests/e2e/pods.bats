@@ -113,6 +113,19 @@ spec:
   containers: [{name: main, image: fairlead/echo, args: [do, wait], ports: [{containerPort: 8070}]}]
 ---
 apiVersion: v1
+kind: Pod
+metadata: {name: named, labels: {app: named}}
+spec:
+  hostname: h
+  subdomain: sub
+  containers: [{name: main, image: fairlead/echo}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sub}
+spec: {clusterIP: None, selector: {app: named}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
 kind: Service
 metadata: {name: onhost}
 spec: {selector: {app: onhost}, ports: [{port: 80, targetPort: http}]}
@@ -177,7 +190,7 @@ spec:
   nodeSelector: {disk: ssd}
   containers: [{name: main, image: fairlead/echo, args: [do, wait]}]
 YAML
-	kc one wait --for=condition=Ready pod/full pod/shared pod/onhost --timeout=60s
+	kc one wait --for=condition=Ready pod/full pod/shared pod/onhost pod/named --timeout=60s
 }
 
 teardown_file() {
@@ -225,6 +238,24 @@ pid_of() { cat "$WORLD_DIR/one/node/pods/$(kc one get pod "$1" -o 'jsonpath={.me
 	grep -E '^[^ ]+ [^ ]+ [^ ]+ / / ro,' "/proc/$main/mountinfo"
 	[[ $(nsenter --net="/proc/$main/ns/net" sysctl -n net.ipv4.tcp_fin_timeout net.ipv4.ip_unprivileged_port_start) == $'41\n0' ]]
 	[[ $(status shared '.initContainerStatuses[0].started') == true && $(status shared '.containerStatuses[0].restartCount') == 0 ]]
+}
+
+@test "a pod with a hostname and a subdomain has that name: to itself, in DNS, and its address leads back" {
+	local main ip fqdn=h.sub.default.svc.cluster.local
+	names() { on one dig +short +time=1 +tries=2 @10.96.0.10 "$@"; }
+	nobody() { [[ -z $(names "$fqdn") ]]; }
+	main=$(pid_of named main)
+	ip=$(status named .podIP)
+	[[ $(nsenter --target "$main" --uts hostname) == h ]]
+	grep -x "$ip"$'\t'"$fqdn"$'\t'h "/proc/$main/root/etc/hosts"
+	wait_for 10 says "$ip" names "$fqdn"
+	[[ $(names "$fqdn") == "$ip" && $(names sub.default.svc.cluster.local) == "$ip" ]]
+	[[ $(names -x "$ip") == "$fqdn." ]]
+	[[ $(names SRV _http._tcp.sub.default.svc.cluster.local) == "0 100 8080 $fqdn." ]]
+	says "server $ip:8080" nsenter --target "$(pid_of onhost main)" --net --mount /bin/fairlead-echo get http://h.sub:8080/
+	# Once it is gone nothing bears its name.
+	kc one delete pod named --timeout=30s
+	wait_for 10 nobody
 }
 
 @test "a pod on the host's network has the node's address and its ports, and finds Services by name" {

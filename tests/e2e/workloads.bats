@@ -104,6 +104,59 @@ pods() { kc one get pods -l app=web -o name | wc -l; }
 	wait_for 5 silent "$ip"
 }
 
+rollout() { kc one rollout "$1" deployment/site "${@:2}"; }
+
+image() { kc one get "$1" -o 'jsonpath={.spec.template.spec.containers[0].image}'; }
+
+sets() { kc one get replicasets -l app=site -o 'jsonpath={range .items[*]}{.metadata.name} {.spec.replicas} {.spec.template.spec.containers[0].env}{"\n"}{end}' | sort; }
+
+observed() { kc one get deployment site -o 'jsonpath={.metadata.generation} {.status.observedGeneration}' | awk '{ exit $1 != $2 }'; }
+
+revisions() { rollout history | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | tr '\n' ' '; }
+
+@test "a Deployment is undone to an earlier revision, paused and resumed" {
+	local first second before
+	kc one create -f - <<-END
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: site}
+		spec:
+		  replicas: 2
+		  selector: {matchLabels: {app: site}}
+		  template:
+		    metadata: {labels: {app: site}}
+		    spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: fairlead/echo}]}
+	END
+	rollout status --timeout=30s
+	first=$(sets | cut -d' ' -f1)
+	kc one set image deployment/site c=fairlead/echo:latest
+	rollout status --timeout=30s
+	is "1 2 " revisions
+	second=$(sets | grep -v "^$first " | cut -d' ' -f1)
+	is fairlead/echo:latest image "replicaset/$second"
+	is 0 kc one get "replicaset/$first" -o 'jsonpath={.spec.replicas}'
+
+	rollout undo --to-revision=1
+	rollout status --timeout=30s
+	is fairlead/echo image deployment/site
+	is "2 3 " revisions # revision 1 has become 3
+	is "2 3" kc one get "replicaset/$first" -o 'jsonpath={.status.readyReplicas} {.metadata.annotations.deployment\.kubernetes\.io/revision}'
+	is 0 kc one get "replicaset/$second" -o 'jsonpath={.spec.replicas}'
+
+	rollout pause
+	before=$(sets)
+	kc one set env deployment/site COLOR=blue
+	wait_for 10 observed
+	is "$before" sets
+	is Unknown:DeploymentPaused kc one get deployment site -o 'jsonpath={range .status.conditions[?(@.type=="Progressing")]}{.status}:{.reason}{end}'
+	rollout resume
+	rollout status --timeout=30s
+	is "2 3 4 " revisions
+	sets | grep -E '^site-[a-z0-9]+ 2 .*COLOR.*blue'
+	wait_for 10 is "blue blue " kc one get pods -l app=site -o 'jsonpath={range .items[*]}{.spec.containers[0].env[0].value} {end}'
+	kc one delete deployment site
+}
+
 @test "each namespace has its account and the API server's certificate" {
 	kc one create namespace team
 	wait_for 5 kc one -n team get serviceaccount default
