@@ -161,7 +161,7 @@ static void serve_version(struct fl_request *r)
 	static const char *const fields[][2] = {
 	    {"major", FL_KUBE_MAJOR},
 	    {"minor", FL_KUBE_MINOR},
-	    {"gitVersion", FL_KUBE_VERSION "-fairlead." FL_VERSION},
+	    {"gitVersion", FL_KUBE_VERSION "+fairlead." FL_VERSION},
 	    {"gitCommit", ""},
 	    {"gitTreeState", "clean"},
 	    {"buildDate", "1970-01-01T00:00:00Z"},

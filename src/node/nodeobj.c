@@ -217,7 +217,7 @@ struct fl_json *fl_node_status(struct fl_arena *a, const struct fl_node_opts *o,
 	fl_json_set_str(a, info, "containerRuntimeVersion", f->runtime_version);
 	fl_json_set_str(a, info, "kernelVersion", f->kernel);
 	fl_json_set_str(a, info, "kubeProxyVersion", "");
-	fl_json_set_str(a, info, "kubeletVersion", FL_KUBE_VERSION "-fairlead");
+	fl_json_set_str(a, info, "kubeletVersion", FL_KUBE_VERSION "+fairlead");
 	fl_json_set_str(a, info, "machineID", f->machine_id);
 	fl_json_set_str(a, info, "operatingSystem", "linux");
 	fl_json_set_str(a, info, "osImage", f->os_image);
