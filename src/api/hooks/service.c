@@ -28,10 +28,9 @@ bool fl_service_needs_cluster_ip(const struct fl_json *spec)
 	       fl_service_is_type(spec, "LoadBalancer");
 }
 
-bool fl_service_needs_node_port(const struct fl_json *spec)
+bool fl_service_may_have_node_ports(const struct fl_json *spec)
 {
-	return fl_service_is_type(spec, "NodePort") ||
-	       (fl_service_is_type(spec, "LoadBalancer") && fl_json_bool(spec, "allocateLoadBalancerNodePorts", true));
+	return fl_service_is_type(spec, "NodePort") || fl_service_is_type(spec, "LoadBalancer");
 }
 
 bool fl_service_needs_health_check(const struct fl_json *spec)

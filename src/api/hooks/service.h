@@ -15,7 +15,7 @@ static inline const char *fl_service_type(const struct fl_json *spec)
 bool fl_service_is_type(const struct fl_json *spec, const char *type);
 bool fl_service_is_headless(const struct fl_json *spec);
 bool fl_service_needs_cluster_ip(const struct fl_json *spec);
-bool fl_service_needs_node_port(const struct fl_json *spec);
+bool fl_service_may_have_node_ports(const struct fl_json *spec);
 bool fl_service_needs_health_check(const struct fl_json *spec);
 bool fl_service_externally_accessible(const struct fl_json *spec);
 

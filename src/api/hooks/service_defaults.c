@@ -74,11 +74,11 @@ static bool uses_node_port(const struct fl_json *ports, int64_t node_port)
 	return false;
 }
 
+// By name: number and protocol of a port may change, its node port stays.
 static int64_t old_node_port(const struct fl_json *old_ports, const struct fl_json *port)
 {
 	fl_json_each (o, old_ports)
-		if (fl_json_int(o, "port", 0) == fl_json_int(port, "port", 0) &&
-		    fl_streq(fl_json_str(o, "protocol"), fl_json_str(port, "protocol")))
+		if (fl_streq(fl_json_str_or(o, "name", ""), fl_json_str_or(port, "name", "")))
 			return fl_json_int(o, "nodePort", 0);
 	return 0;
 }
@@ -103,7 +103,7 @@ static void keep_allocated(struct fl_arena *a, struct fl_json *spec, const struc
 		if (!fl_json_get(spec, "clusterIPs") && same(spec, old, "clusterIP"))
 			copy(a, spec, old, "clusterIPs");
 	}
-	if (fl_service_needs_node_port(old) && fl_service_needs_node_port(spec))
+	if (fl_service_may_have_node_ports(old) && fl_service_may_have_node_ports(spec))
 		keep_node_ports(a, spec, old);
 	if (fl_service_needs_health_check(old) && fl_service_needs_health_check(spec) &&
 	    !fl_json_int(spec, "healthCheckNodePort", 0))
@@ -173,8 +173,7 @@ static void drop_unused(struct fl_json *spec, const struct fl_json *old)
 		drop_if_same(spec, old, "ipFamilyPolicy");
 		drop_if_same(spec, old, "internalTrafficPolicy");
 	}
-	if (fl_service_needs_node_port(old) && !fl_service_needs_node_port(spec) && !is_lb &&
-	    same_node_ports(spec, old))
+	if (fl_service_may_have_node_ports(old) && !fl_service_may_have_node_ports(spec) && same_node_ports(spec, old))
 		fl_json_each (p, fl_json_get(spec, "ports"))
 			fl_json_remove(p, "nodePort");
 	if (fl_service_needs_health_check(old) && !fl_service_needs_health_check(spec))
@@ -197,6 +196,15 @@ void fl_service_set_defaults(struct fl_arena *a, struct fl_json *obj)
 	default_ip_modes(a, obj);
 }
 
+// A load balancer's addresses are none of the other types', though it may go away only later.
+static void drop_load_balancer(struct fl_arena *a, struct fl_json *obj)
+{
+	struct fl_json *status = fl_json_get(obj, "status");
+
+	if (fl_json_count(fl_json_get(status, "loadBalancer")))
+		fl_json_set_object(a, status, "loadBalancer");
+}
+
 void fl_service_prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
@@ -208,4 +216,6 @@ void fl_service_prepare(struct fl_arena *a, struct fl_json *obj, const struct fl
 	if (old_spec)
 		drop_unused(spec, old_spec);
 	default_families(a, spec, old_spec);
+	if (old && !*subresource && !fl_service_is_type(spec, "LoadBalancer"))
+		drop_load_balancer(a, obj);
 }

@@ -117,6 +117,22 @@ static void update_keeps_what_was_allocated(void **state)
 	assert_int_equal(r.early.n + r.causes.n, 0);
 }
 
+// Found again by its name, whatever else of the port is another.
+static void update_follows_a_port_by_name(void **state)
+{
+	struct fl_json *old =
+	    stored("{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"protocol\":\"TCP\",\"nodePort\":30001}]}");
+	struct result r = service("{\"type\":\"NodePort\",\"ports\":[{\"port\":8080,\"protocol\":\"UDP\"}]}", old);
+
+	assert_string_equal(spec_text(&r, "ports"),
+			    "[{\"port\":8080,\"protocol\":\"UDP\",\"targetPort\":8080,\"nodePort\":30001}]");
+	r = service("{\"type\":\"NodePort\",\"ports\":[{\"name\":\"b\",\"port\":1},{\"name\":\"a\",\"port\":2}]}",
+		    stored(node_port_spec));
+	assert_string_equal(spec_text(&r, "ports"),
+			    "[{\"name\":\"b\",\"port\":1,\"protocol\":\"TCP\",\"targetPort\":1,\"nodePort\":30002},"
+			    "{\"name\":\"a\",\"port\":2,\"protocol\":\"TCP\",\"targetPort\":2,\"nodePort\":30001}]");
+}
+
 // A node port that another port claims now is not given twice.
 static void update_with_a_moved_node_port(void **state)
 {
@@ -155,6 +171,42 @@ static void change_of_type(void **state)
 	r = service(text_of(now), old);
 	assert_non_null(
 	    strstr(said(&r.causes), "spec.clusterIPs: Forbidden: may not be set for ExternalName services"));
+}
+
+// Also one that is asked for no node ports may have some.
+static void change_of_type_without_allocation(void **state)
+{
+	static const char *const types[] = {"ClusterIP", "ExternalName"};
+	struct fl_json *old = stored(node_port_spec), *lb = fl_json_get(old, "spec");
+	struct result r;
+
+	fl_json_set_str(&arena, lb, "type", "LoadBalancer");
+	fl_json_set_bool(&arena, lb, "allocateLoadBalancerNodePorts", false);
+	fl_json_set_str(&arena, lb, "externalName", "x.example.com");
+	for (size_t i = 0; i < FL_COUNT(types); i++) {
+		struct fl_json *now = fl_json_clone(&arena, lb);
+
+		fl_json_set_str(&arena, now, "type", types[i]);
+		r = service(text_of(now), old);
+		assert_string_equal(said(&r.causes), "");
+		assert_null(strstr(spec_text(&r, "ports"), "nodePort"));
+	}
+}
+
+// A load balancer's addresses end with it.
+static void change_of_type_ends_the_balancer(void **state)
+{
+	static const char status[] = "{\"loadBalancer\":{\"ingress\":[{\"ip\":\"203.0.113.9\",\"ipMode\":\"VIP\"}]}}";
+	struct fl_json *old = stored(node_port_spec);
+	struct result r;
+
+	fl_json_set_str(&arena, fl_json_get(old, "spec"), "type", "LoadBalancer");
+	fl_json_set(&arena, old, "status", parse(status));
+	r = service(text_of(fl_json_get(old, "spec")), old);
+	assert_json(fl_json_get(r.obj, "status"), status);
+	r = service(node_port_spec, old);
+	assert_json(fl_json_get(r.obj, "status"), "{\"loadBalancer\":{}}");
+	assert_string_equal(said(&r.causes), "");
 }
 
 static void immutable_parts(void **state)
@@ -251,8 +303,11 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(families, dual_stack, single_stack),
 	    cmocka_unit_test_setup_teardown(downgrade, dual_stack, single_stack),
 	    TEST(update_keeps_what_was_allocated),
+	    TEST(update_follows_a_port_by_name),
 	    TEST(update_with_a_moved_node_port),
 	    TEST(change_of_type),
+	    TEST(change_of_type_without_allocation),
+	    TEST(change_of_type_ends_the_balancer),
 	    TEST(immutable_parts),
 	    TEST(source_ranges_annotation),
 	    TEST(status_is_apart),

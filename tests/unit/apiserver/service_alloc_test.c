@@ -149,6 +149,19 @@ static void test_types(void **state)
 	a = create(&f, 201, "none",
 		   "\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":false,\"ports\":[{\"port\":80}]");
 	assert_null(node_at(a, "spec.ports[0].nodePort"));
+	// One that asks for no node ports may choose some, and gives them back like any other.
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t before = fl_service_alloc_stats(f.s.alloc).ports;
+		const char *name = i ? "chosen1" : "chosen0";
+		create(&f, 201, name,
+		       "\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":false,\"ports\":[{\"port\":80,"
+		       "\"nodePort\":30005}]");
+		assert_int_equal(fl_service_alloc_stats(f.s.alloc).ports, before + 1);
+		a = set(&f, 200, name,
+			i ? "\"type\":\"ExternalName\",\"externalName\":\"a.example.org\"" : "\"type\":\"ClusterIP\"");
+		assert_null(node_at(a, "spec.ports[0].nodePort"));
+		assert_int_equal(fl_service_alloc_stats(f.s.alloc).ports, before);
+	}
 	// Exchange of two ports within one Service is no conflict with itself.
 	a = create(&f, 201, "two",
 		   "\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":1,\"nodePort\":30001},{\"name\":\"b\","
