@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pods: what a new one gets (also what Kubernetes' admission plugins DefaultTolerationSeconds and Priority add), what
-// an update may change, field selectors. The row of `kubectl get pods` is in pod_table.c, the spec's rules in
-// pod_spec.c.
+// Pods: what a new one gets (also what Kubernetes' admission plugins DefaultTolerationSeconds and Priority add),
+// field selectors. What an update may change is in pod_update.c, the row of `kubectl get pods` in pod_table.c, the
+// spec's rules in pod_spec.c.
 #include "api/hooks/pod.h"
 
 #include "api/hooks/hooks.h"
@@ -74,22 +74,53 @@ static void default_priority(struct fl_arena *a, struct fl_json *spec)
 		fl_json_set_str(a, spec, "preemptionPolicy", "PreemptLowerPriority");
 }
 
+// On the host's network a port is the host's. In a template it stays open, as in Kubernetes since 1.28: the pods made
+// of it get theirs here.
+static void default_host_ports(struct fl_arena *a, struct fl_json *containers)
+{
+	fl_json_each (ct, containers)
+		fl_json_each (p, fl_json_get(ct, "ports"))
+			if (!fl_json_int(p, "hostPort", 0) && fl_json_get(p, "containerPort"))
+				fl_json_set_int(a, p, "hostPort", fl_json_int(p, "containerPort", 0));
+}
+
 static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
 
 	fl_pod_spec_set_defaults(a, spec);
+	if (fl_json_bool(spec, "hostNetwork", false)) {
+		default_host_ports(a, fl_json_get(spec, "containers"));
+		default_host_ports(a, fl_json_get(spec, "initContainers"));
+	}
 	default_requests(a, fl_json_get(spec, "containers"));
 	default_requests(a, fl_json_get(spec, "initContainers"));
 	if (!fl_json_get(spec, "enableServiceLinks"))
 		fl_json_set_bool(a, spec, "enableServiceLinks", true);
 }
 
+// Nobody schedules a pod with gates, so nobody else would say why it waits. (k8s: applySchedulingGatedCondition)
+static void tell_gated(struct fl_arena *a, struct fl_json *status, const char *created)
+{
+	struct fl_json *cond =
+	    fl_json_append(fl_json_set_array(a, status, "conditions"), fl_json_new(a, FL_JSON_OBJECT));
+
+	fl_json_set_str(a, cond, "type", "PodScheduled");
+	fl_json_set_str(a, cond, "status", "False");
+	fl_json_set_str(a, cond, "lastTransitionTime", created);
+	fl_json_set_str(a, cond, "reason", "SchedulingGated");
+	fl_json_set_str(a, cond, "message", "Scheduling is blocked due to non-empty scheduling gates");
+}
+
 static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
 {
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec"), *status;
+	struct fl_json *meta = fl_json_ensure_object(a, obj, "metadata");
 
 	status = fl_json_ensure_object(a, obj, "status");
+	if (fl_streq(subresource, "status")) // podStatusStrategy: old kubelets break them
+		fl_json_set(a, meta, "ownerReferences",
+			    fl_json_clone(a, fl_json_path(old, "metadata", "ownerReferences", NULL)));
 	if (!fl_json_get(status, "qosClass"))
 		fl_json_set_str(a, status, "qosClass", fl_pod_qos(spec));
 	if (*subresource)
@@ -101,100 +132,9 @@ static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_jso
 	if (!old) {
 		fl_json_set_str(a, status, "phase", "Pending");
 		fl_json_set_str(a, status, "qosClass", fl_pod_qos(spec));
+		if (fl_json_count(fl_json_get(spec, "schedulingGates")))
+			tell_gated(a, status, fl_json_str(meta, "creationTimestamp"));
 	}
-}
-
-// --- update ---
-
-#define MAY_CHANGE                                                                                                     \
-	"pod updates may not change fields other than "                                                                \
-	"`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "   \
-	"(only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if "   \
-	"it was previously negative)"
-
-static void take_images(struct fl_arena *a, struct fl_json *list, const struct fl_json *old)
-{
-	size_t i = 0;
-
-	fl_json_each (ct, list)
-		fl_json_set(a, ct, "image", fl_json_clone(a, fl_json_get(fl_json_index(old, i++), "image")));
-}
-
-static bool keeps_tolerations(const struct fl_json *now, const struct fl_json *old)
-{
-	fl_json_each (o, old) {
-		bool found = false;
-
-		fl_json_each (n, now)
-			found = found || fl_json_equal(n, o);
-		if (!found)
-			return false;
-	}
-	return true;
-}
-
-// The new spec with all that may change put back: what differs from the old one then was not allowed.
-static struct fl_json *without_allowed_changes(struct fl_arena *a, const struct fl_json *spec,
-					       const struct fl_json *old)
-{
-	struct fl_json *s = fl_json_clone(a, spec);
-	int64_t grace = fl_json_int(old, "terminationGracePeriodSeconds", 0);
-
-	take_images(a, fl_json_get(s, "containers"), fl_json_get(old, "containers"));
-	take_images(a, fl_json_get(s, "initContainers"), fl_json_get(old, "initContainers"));
-	fl_json_set(a, s, "activeDeadlineSeconds", fl_json_clone(a, fl_json_get(old, "activeDeadlineSeconds")));
-	if (keeps_tolerations(fl_json_get(s, "tolerations"), fl_json_get(old, "tolerations")))
-		fl_json_set(a, s, "tolerations", fl_json_clone(a, fl_json_get(old, "tolerations")));
-	if (grace < 0 && fl_json_int(s, "terminationGracePeriodSeconds", 0) == 1)
-		fl_json_set_int(a, s, "terminationGracePeriodSeconds", grace);
-	return s;
-}
-
-static void list_differences(struct fl_buf *b, const struct fl_json *now, const struct fl_json *old)
-{
-	fl_json_each (m, now) {
-		const struct fl_json *o = fl_json_get(old, m->key);
-
-		if (!o || !fl_json_equal(m, o))
-			fl_buf_printf(b, "%sspec.%s", b->len ? ", " : "", m->key);
-	}
-	fl_json_each (m, old)
-		if (!fl_json_get(now, m->key))
-			fl_buf_printf(b, "%sspec.%s", b->len ? ", " : "", m->key);
-}
-
-static void validate_deadline(struct fl_causes *c, const struct fl_json *spec, const struct fl_json *old)
-{
-	static const char *const field = "spec.activeDeadlineSeconds";
-	const struct fl_json *now = fl_json_get(spec, "activeDeadlineSeconds");
-	const struct fl_json *was = fl_json_get(old, "activeDeadlineSeconds");
-
-	if (was && !now)
-		fl_cause_add(c, FL_CAUSE_INVALID, field, fl_json_new(c->arena, FL_JSON_NULL),
-			     "must not update from a positive integer to nil value");
-	else if (was && now->i > was->i)
-		fl_cause_add(c, FL_CAUSE_INVALID, field, now, "must be less than or equal to previous value");
-}
-
-static void validate_update(struct fl_causes *c, const struct fl_json *spec, const struct fl_json *old)
-{
-	static const char *const lists[] = {"containers", "initContainers"};
-	AUTO(fl_buf_deinit) struct fl_buf changed = {0};
-	struct fl_json *masked;
-
-	for (size_t i = 0; i < FL_COUNT(lists); i++) {
-		if (fl_json_count(fl_json_get(spec, lists[i])) == fl_json_count(fl_json_get(old, lists[i])))
-			continue;
-		fl_cause_add(c, FL_CAUSE_FORBIDDEN, fl_arena_printf(c->arena, "spec.%s", lists[i]), NULL,
-			     "pod updates may not add or remove containers");
-		return;
-	}
-	validate_deadline(c, spec, old);
-	masked = without_allowed_changes(c->arena, spec, old);
-	if (fl_json_equal(masked, old))
-		return;
-	list_differences(&changed, masked, old);
-	fl_cause_add(c, FL_CAUSE_FORBIDDEN, "spec", NULL, MAY_CHANGE "\nchanged: %s", changed.data ? changed.data : "");
 }
 
 static void validate(struct fl_causes *c, const struct fl_json *obj, const struct fl_json *old, const char *subresource)
@@ -206,9 +146,12 @@ static void validate(struct fl_causes *c, const struct fl_json *obj, const struc
 	fl_pod_spec_validate(c, "spec", spec);
 	if (!old && fl_json_count(fl_json_get(spec, "ephemeralContainers")))
 		fl_cause_add(c, FL_CAUSE_FORBIDDEN, "spec.ephemeralContainers", NULL, "cannot be set on create");
+	if (!old && fl_json_count(fl_json_get(spec, "schedulingGates")) && !fl_str_empty(fl_json_str(spec, "nodeName")))
+		fl_cause_add(c, FL_CAUSE_FORBIDDEN, "spec.nodeName", NULL,
+			     "cannot be set until all schedulingGates have been cleared");
 	// The scheduler's binding is the one way to change nodeName, and comes as a subresource.
 	if (old_spec && fl_str_empty(subresource))
-		validate_update(c, spec, old_spec);
+		fl_pod_validate_update(c, spec, old_spec);
 }
 
 static const char *field(struct fl_arena *a, const struct fl_json *obj, const char *path)

@@ -29,7 +29,7 @@ static bool is_latest(const char *image)
 	return end - tag == 6 && strncmp(tag, "latest", 6) == 0;
 }
 
-static void default_containers(struct fl_arena *a, struct fl_json *containers, bool host_network)
+static void default_containers(struct fl_arena *a, struct fl_json *containers)
 {
 	fl_json_each (ct, containers) {
 		const char *image = fl_json_str_or(ct, "image", "");
@@ -37,21 +37,14 @@ static void default_containers(struct fl_arena *a, struct fl_json *containers, b
 		if (!fl_json_get(ct, "imagePullPolicy"))
 			fl_json_set_str(a, ct, "imagePullPolicy",
 					*image && is_latest(image) ? "Always" : "IfNotPresent");
-		if (!host_network)
-			continue;
-		fl_json_each (p, fl_json_get(ct, "ports"))
-			if (!fl_json_int(p, "hostPort", 0) && fl_json_get(p, "containerPort"))
-				fl_json_set_int(a, p, "hostPort", fl_json_int(p, "containerPort", 0));
 	}
 }
 
 void fl_pod_spec_set_defaults(struct fl_arena *a, struct fl_json *spec)
 {
-	bool host_network = fl_json_bool(spec, "hostNetwork", false);
-
-	default_containers(a, fl_json_get(spec, "containers"), host_network);
-	default_containers(a, fl_json_get(spec, "initContainers"), host_network);
-	default_containers(a, fl_json_get(spec, "ephemeralContainers"), false);
+	default_containers(a, fl_json_get(spec, "containers"));
+	default_containers(a, fl_json_get(spec, "initContainers"));
+	default_containers(a, fl_json_get(spec, "ephemeralContainers"));
 	fl_json_each (v, fl_json_get(spec, "volumes"))
 		if (fl_json_count(v) == 1 && fl_json_get(v, "name"))
 			fl_json_set_object(a, v, "emptyDir");

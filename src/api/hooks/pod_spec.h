@@ -4,8 +4,8 @@
 
 #include "api/kind.h"
 
-// Defaults that depend on other fields: imagePullPolicy by tag, host ports on the host's network, an emptyDir for a
-// volume without source. (k8s: SetDefaults_PodSpec, SetDefaults_Container, SetDefaults_Volume)
+// Defaults that depend on other fields: imagePullPolicy by tag, an emptyDir for a volume without source.
+// (k8s: SetDefaults_PodSpec, SetDefaults_Container, SetDefaults_Volume)
 void fl_pod_spec_set_defaults(struct fl_arena *a, struct fl_json *spec);
 // `field` is the path of the spec. (k8s: ValidatePodSpec)
 void fl_pod_spec_validate(struct fl_causes *c, const char *field, const struct fl_json *spec);
