@@ -16,12 +16,11 @@ static void take_from_old(struct fl_arena *a, struct fl_json *obj, const struct 
 	fl_json_set(a, obj, key, fl_json_clone(a, fl_json_get(old, key)));
 }
 
-// A write to status keeps everything of the old object but its status and, of metadata, what the client may say there:
-// labels and annotations stay the old ones too where Kubernetes resets them with the spec; ownerReferences always.
+// A write to status keeps everything of the old object but its status and metadata, of which the client may say what it
+// may in any write, finalizers too: a cloud controller writes its own with the addresses. (serviceStatusStrategy and
+// its like reset the spec alone; what a kind keeps besides is in its hooks)
 static void keep_all_but_status(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old)
 {
-	struct fl_json *meta = fl_json_ensure_object(a, obj, "metadata");
-	const struct fl_json *old_meta = fl_json_get(old, "metadata");
 	struct fl_json *next;
 
 	for (struct fl_json *m = obj->kids.first; m; m = next) {
@@ -32,8 +31,6 @@ static void keep_all_but_status(struct fl_arena *a, struct fl_json *obj, const s
 	fl_json_each (m, old)
 		if (!fl_streq(m->key, "status") && !fl_streq(m->key, "metadata"))
 			take_from_old(a, obj, old, m->key);
-	take_from_old(a, meta, old_meta, "ownerReferences");
-	take_from_old(a, meta, old_meta, "finalizers");
 }
 
 void fl_kind_default(const struct fl_kind *k, struct fl_arena *a, struct fl_json *obj)

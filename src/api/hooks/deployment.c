@@ -25,6 +25,14 @@ static void set_defaults(struct fl_arena *a, struct fl_json *obj)
 		fl_json_set_str(a, rolling, "maxSurge", "25%");
 }
 
+// deploymentStatusStrategy
+static void prepare(struct fl_arena *a, struct fl_json *obj, const struct fl_json *old, const char *subresource)
+{
+	if (old && fl_streq(subresource, "status"))
+		fl_json_set(a, fl_json_ensure_object(a, obj, "metadata"), "labels",
+			    fl_json_clone(a, fl_json_path(old, "metadata", "labels", NULL)));
+}
+
 // -1 when the text is no percentage.
 static int64_t percent(const char *s)
 {
@@ -132,6 +140,7 @@ static void table_row(struct fl_arena *a, const struct fl_json *obj, int64_t now
 const struct fl_kind_hooks fl_hooks_deployment = {
     .name = "deployment",
     .set_defaults = set_defaults,
+    .prepare = prepare,
     .validate = validate,
     .table_row = table_row,
     .warn = fl_workload_warn,

@@ -60,6 +60,31 @@ static void selector_may_change(void **state)
 	assert_string_equal(said(&r.causes), "");
 }
 
+// On the host's network a pod's ports are the host's, a template's are not until a pod is made of it.
+static void host_ports_of_templates(void **state)
+{
+	static const char *const kinds[][2] = {
+	    {"apps/v1", "Deployment"}, {"apps/v1", "ReplicaSet"}, {"v1", "ReplicationController"}};
+
+	for (size_t i = 0; i < FL_COUNT(kinds); i++) {
+		const char *selector = i < 2 ? "{\"matchLabels\":{\"app\":\"a\"}}" : "{\"app\":\"a\"}";
+		struct result r = write_of(
+		    kind_of(kinds[i][0], kinds[i][1]),
+		    fl_arena_printf(
+			&arena,
+			"{" META ",\"spec\":{\"selector\":%s,\"template\":{\"metadata\":{\"labels\":{\"app\":"
+			"\"a\"}},\"spec\":{\"hostNetwork\":true,\"containers\":[{\"name\":\"c\",\"image\":\"i:1\","
+			"\"ports\":[{\"containerPort\":80}]}]}}}}",
+			selector),
+		    NULL, NULL);
+		const struct fl_json *containers = fl_json_path(r.obj, "spec", "template", "spec", "containers", NULL);
+
+		assert_string_equal(said(&r.causes), "");
+		assert_json(fl_json_get(fl_json_index(containers, 0), "ports"),
+			    "[{\"containerPort\":80,\"protocol\":\"TCP\"}]");
+	}
+}
+
 static void status(void **state)
 {
 	const struct fl_kind *k = kind_of("v1", "ReplicationController");
@@ -69,6 +94,15 @@ static void status(void **state)
 
 	assert_string_equal(said(&r.causes),
 			    "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas");
+	// Metadata that comes with a status counts, but for the labels of a Deployment.
+	r = write_of(k, "{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"labels\":{\"n\":\"2\"}}}", first.obj,
+		     "status");
+	assert_json(fl_json_path(r.obj, "metadata", "labels", NULL), "{\"n\":\"2\"}");
+	r = write_of(kind_of("apps/v1", "Deployment"),
+		     "{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"labels\":{\"n\":\"2\"}}}",
+		     parse("{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"labels\":{\"n\":\"1\"}},\"spec\":{}}"),
+		     "status");
+	assert_json(fl_json_path(r.obj, "metadata", "labels", NULL), "{\"n\":\"1\"}");
 }
 
 static void rows(void **state)
@@ -108,7 +142,8 @@ static void controller_revisions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(selector_from_template), TEST(refusals), TEST(selector_may_change), TEST(status), TEST(rows),
+	    TEST(selector_from_template),  TEST(refusals), TEST(selector_may_change),
+	    TEST(host_ports_of_templates), TEST(status),   TEST(rows),
 	    TEST(controller_revisions),
 	};
 

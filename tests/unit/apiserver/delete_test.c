@@ -115,6 +115,43 @@ static void test_finalizers(void **state)
 	assert_int_equal(fl_service_alloc_stats(f->s.alloc).ips[0], before.ips[0] - 1);
 }
 
+// As a cloud controller does it: its finalizer comes and goes with the addresses.
+static void test_finalizers_through_status(void **state)
+{
+	struct api *f = *state;
+	static const char cleanup[] = "service.kubernetes.io/load-balancer-cleanup";
+	make_service(f, "lb");
+	struct answer *a = expect(
+	    f, 200,
+	    patch_with(f, "strategic", SERVICES "/lb/status", "{\"metadata\":{\"finalizers\":[\"%s\"]}}", cleanup));
+	assert_string_equal(at(a, "metadata.finalizers[0]"), cleanup);
+	a = expect(f, 200, patch_with(f, "merge", SERVICES "/lb/status", "{\"spec\":{\"ports\":null}}"));
+	assert_int_equal(number_at(a, "spec.ports[0].port"), 80); // the rest stays apart
+	expect(f, 200, ask(f, "DELETE", SERVICES "/lb"));
+	struct fl_service_alloc_stats before = fl_service_alloc_stats(f->s.alloc);
+	expect(f, 200,
+	       patch_with(f, "strategic", SERVICES "/lb/status",
+			  "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"%s\"]}}", cleanup));
+	expect(f, 404, ask(f, "GET", SERVICES "/lb"));
+	assert_int_equal(fl_service_alloc_stats(f->s.alloc).ips[0], before.ips[0] - 1);
+}
+
+// A pod's owners are not for its node to say.
+static void test_owners_through_status(void **state)
+{
+	struct api *f = *state;
+	static const char owner[] = "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\","
+				    "\"name\":\"x\",\"uid\":\"u\"}]}}";
+	make_pod(f, "owned", "");
+	make_service(f, "owned");
+	struct answer *a = expect(f, 200, patch_with(f, "merge", PODS "/owned/status", owner));
+	assert_null(node_at(a, "metadata.ownerReferences"));
+	a = expect(f, 200, patch_with(f, "merge", SERVICES "/owned/status", owner));
+	assert_string_equal(at(a, "metadata.ownerReferences[0].uid"), "u");
+	expect(f, 200, ask(f, "DELETE", PODS "/owned"));
+	expect(f, 200, ask(f, "DELETE", SERVICES "/owned"));
+}
+
 static void test_propagation(void **state)
 {
 	struct api *f = *state;
@@ -297,6 +334,8 @@ int main(void)
 	    cmocka_unit_test(test_preconditions),
 	    cmocka_unit_test(test_bad_options),
 	    cmocka_unit_test(test_finalizers),
+	    cmocka_unit_test(test_finalizers_through_status),
+	    cmocka_unit_test(test_owners_through_status),
 	    cmocka_unit_test(test_propagation),
 	    cmocka_unit_test(test_generation),
 	    cmocka_unit_test(test_pod_without_node),
