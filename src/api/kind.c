@@ -143,6 +143,7 @@ static void load_kind(struct fl_registry *r, struct kind_slot *slot, const struc
 	k->strategic_merge = fl_json_bool(doc, "strategicMerge", true);
 	k->status_on_create = fl_json_bool(doc, "statusOnCreate", false);
 	k->is_virtual = fl_json_bool(doc, "virtual", false);
+	k->orphans_dependents = fl_json_bool(doc, "orphansDependents", false);
 	k->return_deleted = fl_json_bool(doc, "returnDeleted", false);
 	k->ttl_seconds = fl_json_int(doc, "ttlSeconds", 0);
 	k->definition = fl_arena_strdup(a, ref + strlen(REF_PREFIX));

@@ -75,6 +75,7 @@ struct fl_kind {
 	bool strategic_merge;           // false for CRDs: 415
 	bool status_on_create;          // a client may create it with its status (Node)
 	bool is_virtual;                // an answer to what is sent, never stored (the reviews of authorization.k8s.io)
+	bool orphans_dependents;        // DELETE that says nothing of them leaves them alone (ReplicationController)
 	bool return_deleted;            // DELETE answers the object instead of a Status (Pod, Service ...)
 	int64_t ttl_seconds;            // Events: 3600; 0 = none
 	const char *definition;         // io.k8s.api.core.v1.Service; compiled by fl_kind_schema

@@ -48,18 +48,35 @@ static bool check_preconditions(struct fl_change *c, const struct fl_json *optio
 	return true;
 }
 
+static bool is_of_collector(const struct fl_json *finalizer)
+{
+	return fl_streq(fl_json_string(finalizer), "orphan") ||
+	       fl_streq(fl_json_string(finalizer), "foregroundDeletion");
+}
+
+static bool any_of_collector(const struct fl_json *finalizers)
+{
+	fl_json_each (f, finalizers)
+		if (is_of_collector(f))
+			return true;
+	return false;
+}
+
 // Puts or takes away the garbage collector's finalizers as the propagation policy says. Without one those that are
-// there stay. Events are no owners and leave at once.
+// there stay, or the kind's own policy counts. Events are no owners and leave at once. (store.go
+// shouldOrphanDependents)
 static void set_propagation(struct fl_change *c, struct fl_json *meta, const struct fl_json *options)
 {
 	const char *policy = fl_json_str(options, "propagationPolicy");
 	if (!policy && fl_json_get(options, "orphanDependents"))
 		policy = fl_json_bool(options, "orphanDependents", false) ? "Orphan" : "Background";
+	struct fl_json *list = fl_json_get(meta, "finalizers"), *kept = fl_json_new(c->a, FL_JSON_ARRAY);
+	if (!policy && c->kind->orphans_dependents && !any_of_collector(list))
+		policy = "Orphan";
 	if (!policy || c->kind->ttl_seconds)
 		return;
-	struct fl_json *list = fl_json_get(meta, "finalizers"), *kept = fl_json_new(c->a, FL_JSON_ARRAY);
 	fl_json_each (f, list)
-		if (!fl_streq(fl_json_string(f), "orphan") && !fl_streq(fl_json_string(f), "foregroundDeletion"))
+		if (!is_of_collector(f))
 			fl_json_append(kept, fl_json_clone(c->a, f));
 	if (!strcmp(policy, "Orphan"))
 		fl_json_append(kept, fl_json_new_str(c->a, "orphan"));

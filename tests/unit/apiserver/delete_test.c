@@ -152,6 +152,41 @@ static void test_owners_through_status(void **state)
 	expect(f, 200, ask(f, "DELETE", SERVICES "/owned"));
 }
 
+// ReplicationControllers are older than the garbage collector: a client that knows nothing of it leaves the pods alone.
+static void test_orphans_by_default(void **state)
+{
+	struct api *f = *state;
+	static const char path[] = "/api/v1/namespaces/default/replicationcontrollers";
+	static const struct {
+		const char *finalizers, *query, *body, *left;
+	} cases[] = {
+	    {"", "", "", "[\"orphan\"]"},
+	    {"", "", "{\"gracePeriodSeconds\":0}", "[\"orphan\"]"},
+	    {"\"a.b/c\",\"foregroundDeletion\"", "", "", "[\"a.b/c\",\"foregroundDeletion\"]"},
+	    {"\"a.b/c\"", "", "", "[\"a.b/c\",\"orphan\"]"},
+	    {"\"a.b/c\"", "?propagationPolicy=Background", "", "[\"a.b/c\"]"},
+	    {"\"a.b/c\"", "?orphanDependents=false", "", "[\"a.b/c\"]"},
+	};
+	for (unsigned i = 0; i < FL_COUNT(cases); i++) {
+		char one[128];
+		expect(
+		    f, 201,
+		    ask_with(
+			f, "POST", path,
+			"{\"metadata\":{\"name\":\"rc%u\",\"finalizers\":[%s]},\"spec\":{\"template\":{\"metadata\":{"
+			"\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+			i, cases[i].finalizers));
+		snprintf(one, sizeof(one), "%s/rc%u%s", path, i, cases[i].query);
+		struct answer *a = ask_with(f, "DELETE", one, "%s", cases[i].body);
+		assert_string_equal(at(a, "metadata.finalizers"), cases[i].left);
+		a = ask(f, "DELETE", one); // the same again changes nothing
+		assert_string_equal(at(a, "metadata.finalizers"), cases[i].left);
+		snprintf(one, sizeof(one), "%s/rc%u", path, i);
+		expect(f, 200, patch_with(f, "merge", one, "{\"metadata\":{\"finalizers\":null}}"));
+		expect(f, 404, ask(f, "GET", one));
+	}
+}
+
 static void test_propagation(void **state)
 {
 	struct api *f = *state;
@@ -336,6 +371,7 @@ int main(void)
 	    cmocka_unit_test(test_finalizers),
 	    cmocka_unit_test(test_finalizers_through_status),
 	    cmocka_unit_test(test_owners_through_status),
+	    cmocka_unit_test(test_orphans_by_default),
 	    cmocka_unit_test(test_propagation),
 	    cmocka_unit_test(test_generation),
 	    cmocka_unit_test(test_pod_without_node),
