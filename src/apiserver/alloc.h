@@ -33,17 +33,18 @@ struct fl_service_alloc_opts {
 
 struct fl_service_alloc *fl_service_alloc_new(const struct fl_service_alloc_opts *opts);
 void fl_service_alloc_free(struct fl_service_alloc **a);
-// Takes what a stored Service holds; used once per Service at start. What is taken twice or lies outside is left alone
-// and logged.
+// Takes what a stored Service holds; used once per Service at start. What is taken twice is left alone and logged; what
+// lies outside of the ranges, which were others when it was given, stays the Service's and stands in no book.
 void fl_service_alloc_adopt(struct fl_service_alloc *a, const struct fl_json *service);
 
 // What one write claims and gives back. The claims hold from `prepare` on, what is given back is free again only after
 // `commit`: a write that fails changes nothing, and nobody takes what it may still have to keep.
 struct fl_alloc_txn;
 
-// Fills in what `obj` leaves to us (clusterIPs, nodePorts, healthCheckNodePort) and claims what it asks for, given what
-// `old` (NULL on create) holds. A chosen value that cannot be had is a cause; a range without anything left is told in
-// *ret_exhausted (a text that lives forever). In both cases nothing stays claimed and NULL is returned.
+// Fills in what `obj` leaves to us (clusterIPs, nodePorts, healthCheckNodePort) and claims what it asks for beyond what
+// `old` (NULL on create) has, which is never refused. A chosen value that cannot be had is a cause; a range without
+// anything left is told in *ret_exhausted (a text that lives forever). In both cases nothing stays claimed and NULL is
+// returned.
 struct fl_alloc_txn *fl_service_alloc_prepare(struct fl_service_alloc *a, struct fl_arena *arena, struct fl_json *obj,
 					      const struct fl_json *old, struct fl_causes *causes,
 					      const char **ret_exhausted);

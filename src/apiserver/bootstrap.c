@@ -133,6 +133,8 @@ static void next(struct boot *b)
 		if (fl_change_load(&c)) {
 			obj = fl_json_clone(&a, c.old_tree);
 			step->fill(b->s, &a, obj);
+			if (fl_json_equal(obj, c.old_tree)) // ours to keep; the rest of it may be of other settings
+				continue;
 			ok = fl_change_update(&c, obj);
 		} else {
 			obj = fl_json_new(&a, FL_JSON_OBJECT);

@@ -168,8 +168,9 @@ struct work {
 	struct fl_service_alloc *a;
 	struct fl_arena *arena;
 	struct fl_json *spec;
-	const struct held *had; // by the old state
-	struct held mine;       // by the new one: node ports as they are taken
+	const struct fl_json *old; // spec of the old state; NULL when that held nothing
+	const struct held *had;    // by the old state
+	struct held mine;          // by the new one: node ports as they are taken
 	struct fl_alloc_txn *txn;
 	struct fl_causes *causes;
 	const char *exhausted;
@@ -211,14 +212,34 @@ static int cidr_of_family(const struct fl_service_alloc *a, const char *family)
 	return -1;
 }
 
+// What the old state has stays its own, be it outside of ranges that were others when it was given: only what is new is
+// looked at. (registry/core/service/storage/alloc.go updateClusterIPs, updateNodePorts)
+static bool was_ip(const struct fl_json *old, const char *text)
+{
+	fl_json_each (ip, fl_json_get(old, "clusterIPs"))
+		if (fl_streq(fl_json_string(ip), text))
+			return true;
+	return false;
+}
+
+static bool was_port(const struct fl_json *old, int64_t port)
+{
+	if (!old || !has_node_ports(old))
+		return false;
+	fl_json_each (p, fl_json_get(old, "ports"))
+		if (fl_json_int(p, "nodePort", 0) == port)
+			return true;
+	return fl_json_int(old, "healthCheckNodePort", 0) == port;
+}
+
 static bool take_chosen_ips(struct work *w, const struct fl_json *ips)
 {
 	fl_json_each (ip, ips) {
 		const char *text = fl_json_string(ip), *why = NULL;
 		struct item it;
 		struct fl_ip parsed;
-		if (fl_str_empty(text) || !fl_ip_parse(text, &parsed))
-			continue; // validation names it
+		if (fl_str_empty(text) || !fl_ip_parse(text, &parsed) || was_ip(w->old, text))
+			continue; // no address is named by validation
 		if (!find_ip(w->a, text, &it))
 			why = "the provided network does not match the current range";
 		else if (!had_ip(w->had, it) && !claim(w, it))
@@ -283,6 +304,10 @@ static bool take_port(struct work *w, int64_t port, const char *field)
 {
 	struct fl_service_alloc *a = w->a;
 	struct fl_json *value = fl_json_new_int(w->arena, port);
+	if (was_port(w->old, port)) {
+		hold_port(a, &w->mine, port);
+		return true;
+	}
 	if (!is_node_port(a, port)) {
 		fl_cause_add(w->causes, FL_CAUSE_INVALID, field, value,
 			     "provided port is not in the valid range. The range of valid ports is %u-%u",
@@ -290,7 +315,7 @@ static bool take_port(struct work *w, int64_t port, const char *field)
 		return false;
 	}
 	struct item it = {.range = a->ports, .i = (uint64_t)(port - a->opts.port_low)};
-	if (!holds_port(&w->mine, it.i) && !holds_port(w->had, it.i) && !claim(w, it))
+	if (!holds_port(&w->mine, it.i) && !claim(w, it))
 		return port_is_taken(w, port, field);
 	hold_port(a, &w->mine, port);
 	return true;
@@ -388,6 +413,8 @@ struct fl_alloc_txn *fl_service_alloc_prepare(struct fl_service_alloc *a, struct
 	    .a = a, .arena = arena, .spec = fl_json_get(obj, "spec"), .had = &had, .txn = t, .causes = causes};
 	if (old)
 		collect(a, old, &had);
+	if (old && !is_external_name(fl_json_get(old, "spec")))
+		w.old = fl_json_get(old, "spec");
 	bool ok = !fl_json_is(w.spec, FL_JSON_OBJECT) || is_external_name(w.spec) ||
 		  (prepare_ips(&w) && (!has_node_ports(w.spec) || (prepare_ports(&w) && prepare_health_port(&w))));
 	held_deinit(&w.mine);
