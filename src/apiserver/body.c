@@ -107,7 +107,35 @@ struct type {
 	const struct fl_schema *schema;
 	const char *kind, *api_version;
 	bool any_version;
+	bool patched; // it is what a patch made of an object, and what is wrong with it is wrong with the patch
 };
+
+// A body that is no such object is 400, a patch that makes it none 422. (create.go transformDecodeError; patch.go)
+static bool refuse_patch(struct fl_request *r, const char *why)
+{
+	size_t len;
+	const char *body = fl_http_body(r->http, &len);
+	struct fl_causes causes = {.arena = r->a};
+	fl_cause_add(&causes, FL_CAUSE_INVALID, "patch", fl_json_new_strn(r->a, body, len), "%s", why);
+	struct fl_status st = fl_status_invalid(r->a, "", "", "", &causes);
+	fl_respond_status(r, &st);
+	return false;
+}
+
+static bool refuse_as(struct fl_request *r, const struct type *t, const char *kind, const char *version,
+		      const char *why)
+{
+	if (t->patched)
+		return refuse_patch(r, why);
+	fl_respond_error(r, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", kind, version,
+			 t->kind, why);
+	return false;
+}
+
+static bool refuse(struct fl_request *r, const struct type *t, const char *why)
+{
+	return refuse_as(r, t, t->kind, t->api_version, why);
+}
 
 static struct type type_of_kind(const struct fl_kind *k)
 {
@@ -121,17 +149,12 @@ static bool check_type(struct fl_request *r, const struct type *t, const struct 
 	if ((no_kind || !strcmp(k, t->kind)) && (no_version || t->any_version || !strcmp(v, t->api_version)))
 		return true;
 	if (!no_version && !fl_registry_schema_by_kind(r->s->registry, v, no_kind ? t->kind : k, NULL))
-		fl_respond_error(r, 400, "BadRequest",
-				 "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for "
-				 "version \"%s\" in scheme",
-				 no_kind ? "" : k, v, t->kind, no_kind ? "" : k, v);
-	else
-		fl_respond_error(
-		    r, 400, "BadRequest",
-		    "%s in version \"%s\" cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
-		    no_kind ? t->kind : k, no_version ? "" : v, t->kind, no_version ? "" : v, no_kind ? t->kind : k,
-		    t->api_version, t->kind);
-	return false;
+		return refuse_as(r, t, no_kind ? "" : k, v,
+				 fl_arena_printf(r->a, "no kind \"%s\" is registered for version \"%s\" in scheme",
+						 no_kind ? "" : k, v));
+	return refuse_as(r, t, no_kind ? t->kind : k, no_version ? "" : v,
+			 fl_arena_printf(r->a, "converting (%s.%s) to (%s.%s): unknown conversion", no_version ? "" : v,
+					 no_kind ? t->kind : k, t->api_version, t->kind));
 }
 
 static bool judge_findings(struct fl_request *r, const struct type *t, const struct findings *f)
@@ -147,16 +170,15 @@ static bool judge_findings(struct fl_request *r, const struct type *t, const str
 	AUTO(fl_buf_deinit) struct fl_buf b = {0};
 	fl_json_each (text, f->list)
 		fl_buf_printf(&b, "%s%s", b.len ? ", " : "", fl_json_string(text));
-	fl_respond_error(r, 400, "BadRequest",
-			 "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", t->kind,
-			 t->api_version, t->kind, b.data);
-	return false;
+	return refuse(r, t, fl_arena_printf(r->a, "strict decoding error: %s", b.data));
 }
 
 static bool decode(struct fl_request *r, const struct type *t, struct fl_json *tree, struct findings *f)
 {
 	struct fl_err err = {0};
 	if (!fl_json_is(tree, FL_JSON_OBJECT)) {
+		if (t->patched)
+			return refuse_patch(r, "couldn't get version/kind; json parse error: it must be an object");
 		fl_respond_error(r, 400, "BadRequest",
 				 "the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
 				 "json parse error: json: cannot unmarshal into Go value of type struct",
@@ -165,11 +187,8 @@ static bool decode(struct fl_request *r, const struct type *t, struct fl_json *t
 	}
 	if (!check_type(r, t, tree))
 		return false;
-	if (fl_schema_decode(t->schema, r->a, tree, &err) < 0) {
-		fl_respond_error(r, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", t->kind,
-				 t->api_version, t->kind, err.text);
-		return false;
-	}
+	if (fl_schema_decode(t->schema, r->a, tree, &err) < 0)
+		return refuse(r, t, err.text);
 	fl_schema_prune(t->schema, tree, on_unknown, f);
 	fl_json_set_str(r->a, tree, "kind", t->kind);
 	fl_json_set_str(r->a, tree, "apiVersion", t->api_version);
@@ -187,6 +206,14 @@ bool fl_body_decode(struct fl_request *r, const struct fl_kind *kind, struct fl_
 {
 	struct type t = type_of_kind(kind);
 	struct findings f = findings_of(r);
+	return decode(r, &t, tree, &f);
+}
+
+bool fl_body_decode_patched(struct fl_request *r, const struct fl_kind *kind, struct fl_json *tree)
+{
+	struct type t = type_of_kind(kind);
+	struct findings f = findings_of(r);
+	t.patched = true;
 	return decode(r, &t, tree, &f);
 }
 
@@ -217,4 +244,14 @@ bool fl_body_decode_type(struct fl_request *r, const char *api_version, const ch
 	struct type t;
 	struct findings f = findings_of(r);
 	return type_named(r, api_version, kind, &t) && decode(r, &t, tree, &f);
+}
+
+bool fl_body_decode_patched_type(struct fl_request *r, const char *api_version, const char *kind, struct fl_json *tree)
+{
+	struct type t;
+	struct findings f = findings_of(r);
+	if (!type_named(r, api_version, kind, &t))
+		return false;
+	t.patched = true;
+	return decode(r, &t, tree, &f);
 }

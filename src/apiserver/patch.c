@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three patch types over HTTP: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch. What is wrong
-// with the patch as a document is 400, what it asks for in vain 422. (apiserver endpoints/handlers/patch.go)
+// with the patch as a document is 400, what it asks for in vain 422, and so is what it makes no object of (body.h).
+// (apiserver endpoints/handlers/patch.go)
 #include <errno.h>
 #include <strings.h>
 

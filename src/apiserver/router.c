@@ -27,9 +27,12 @@ static const struct {
 	const char *resource, *subresource;
 	void (*handle)(struct fl_request *r);
 } subresources[] = {
+    {"pods", "attach", fl_subresource_stream},
     {"pods", "binding", fl_subresource_binding},
     {"pods", "eviction", fl_delete_eviction},
+    {"pods", "exec", fl_subresource_stream},
     {"pods", "log", fl_subresource_log},
+    {"pods", "portforward", fl_subresource_stream},
     {"namespaces", "finalize", fl_subresource_finalize},
 };
 

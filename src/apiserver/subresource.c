@@ -119,7 +119,7 @@ static bool wanted_scale(struct fl_request *r, struct fl_change *c, struct fl_js
 		const struct fl_schema *schema =
 		    fl_registry_schema_by_kind(r->s->registry, "autoscaling/v1", "Scale", NULL);
 		return fl_patch_apply(r, schema, schema != NULL, scale_of(r, c->old_tree), ret) &&
-		       fl_body_decode_type(r, "autoscaling/v1", "Scale", *ret);
+		       fl_body_decode_patched_type(r, "autoscaling/v1", "Scale", *ret);
 	}
 	if (!fl_body_type(r, "autoscaling/v1", "Scale", ret))
 		return false;
@@ -203,8 +203,10 @@ static bool rescaled(struct fl_request *r, struct fl_change *c, struct fl_json *
 	struct fl_json *parent = replicas_parent(r, obj, &last);
 	// Absent is zero, as Go's omitempty writes it.
 	fl_json_set_int(r->a, parent, last, fl_json_int(fl_json_get(scale, "spec"), "replicas", 0));
-	fl_json_set_str(r->a, fl_json_get(obj, "metadata"), "resourceVersion",
-			fl_json_str(fl_json_get(scale, "metadata"), "resourceVersion"));
+	static const char *const preconditions[] = {"uid", "resourceVersion"};
+	for (unsigned i = 0; i < FL_COUNT(preconditions); i++)
+		fl_json_set_str(r->a, fl_json_get(obj, "metadata"), preconditions[i],
+				fl_json_str(fl_json_get(scale, "metadata"), preconditions[i]));
 	*ret = obj;
 	return true;
 }
@@ -355,6 +357,27 @@ void fl_subresource_binding(struct fl_request *r)
 	}
 	set_condition(r->a, c.obj, "PodScheduled", "True"); // an update keeps the status, so it comes after
 	fl_write_finish(r, &c, FL_STORE_UPDATE, 201, fl_respond_success);
+}
+
+// --- exec, attach, portforward ---
+
+// Streams into a container are not served. kubectl prints the message of the Status, so it says what to do instead.
+void fl_subresource_stream(struct fl_request *r)
+{
+	AUTO(fl_object_put) struct fl_object *o = fl_store_get(r->s->store, r->kind->resource, r->ns, r->name);
+	if (!o) {
+		fl_respond_not_found(r);
+		return;
+	}
+	const char *node = fl_json_str_or(fl_json_get(fl_object_tree(o, r->a), "spec"), "nodeName", "");
+	if (fl_streq(r->subresource, "exec"))
+		fl_respond_error(r, 404, "NotFound", "exec is not served; on %s: fairlead exec -n %s %s -- COMMAND",
+				 *node ? fl_arena_printf(r->a, "node %s", node) : "the pod's node", r->ns, r->name);
+	else
+		fl_respond_error(r, 404, "NotFound", "%s is not served; %s", r->subresource,
+				 fl_streq(r->subresource, "attach")
+				     ? "what a container writes is in its log"
+				     : "the pod's own address and its Services answer on every node");
 }
 
 // --- finalize ---

@@ -285,7 +285,7 @@ void fl_write_patch(struct fl_request *r)
 		return;
 	}
 	if (!fl_patch_apply(r, fl_kind_schema(r->kind), r->kind->strategic_merge, c.old_tree, &obj) ||
-	    !fl_body_decode(r, r->kind, obj))
+	    !fl_body_decode_patched(r, r->kind, obj))
 		fl_change_deinit(&c);
 	else
 		update(r, &c, obj);

@@ -269,10 +269,13 @@ static void unknown_and_duplicate_fields(void **state)
 			    "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: "
 			    "\"Loud\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
 	make_service(f, "x");
-	a = expect(f, 400, patch_with(f, "merge", SERVICES "/x?fieldValidation=Strict", "{\"spec\":{\"bogus\":1}}"));
-	assert_true(contains(a, "strict decoding error: unknown field \\\"spec.bogus\\\""));
-	expect(f, 400, patch_with(f, "strategic", SERVICES "/x?fieldValidation=Strict", "{\"spec\":{\"bogus\":1}}"));
-	expect(f, 400,
+	a = expect(f, 422, patch_with(f, "merge", SERVICES "/x?fieldValidation=Strict", "{\"spec\":{\"bogus\":1}}"));
+	assert_string_equal(at(a, "message"),
+			    " \"\" is invalid: patch: Invalid value: \"{\\\"spec\\\":{\\\"bogus\\\":1}}\": "
+			    "strict decoding error: unknown field \"spec.bogus\"");
+	assert_string_equal(at(a, "details.causes[0].field"), "patch");
+	expect(f, 422, patch_with(f, "strategic", SERVICES "/x?fieldValidation=Strict", "{\"spec\":{\"bogus\":1}}"));
+	expect(f, 422,
 	       patch_with(f, "json", SERVICES "/x?fieldValidation=Strict",
 			  "[{\"op\":\"add\",\"path\":\"/spec/bogus\",\"value\":1}]"));
 	a = expect(f, 200, patch_with(f, "merge", SERVICES "/x", "{\"spec\":{\"bogus\":1}}"));
@@ -378,11 +381,13 @@ static void wrong_patches(void **state)
 	    {"PATCH", SERVICES "/x", PATCH, "[{\"op\":\"add\",\"path\":\"/spec/type\"}]", 422, rejected},
 	    {"PATCH", SERVICES "/x", PATCH, "[{\"op\":\"add\",\"path\":\"/spec/ports/7\",\"value\":{}}]", 422,
 	     rejected},
-	    {"PATCH", SERVICES "/x", PATCH, "[{\"op\":\"replace\",\"path\":\"\",\"value\":1}]", 400, TYPED},
+	    {"PATCH", SERVICES "/x", PATCH, "[{\"op\":\"replace\",\"path\":\"\",\"value\":1}]", 422,
+	     " \"\" is invalid: patch: Invalid value: "},
 	    {"PATCH", SERVICES "/x", MERGE, "[]", 400, "error decoding patch: json: cannot unmarshal"},
 	    {"PATCH", SERVICES "/x", MERGE, "nonsense", 400, "error decoding patch: invalid character"},
-	    {"PATCH", SERVICES "/x", MERGE, "{\"metadata\":1}", 400, AS_SERVICE "json: cannot unmarshal number"},
-	    {"PATCH", SERVICES "/x", MERGE, "{\"kind\":\"Pod\"}", 400, "cannot be handled as a Service"},
+	    {"PATCH", SERVICES "/x", MERGE, "{\"metadata\":1}", 422,
+	     " \"\" is invalid: patch: Invalid value: \"{\\\"metadata\\\":1}\": json: cannot unmarshal number"},
+	    {"PATCH", SERVICES "/x", MERGE, "{\"kind\":\"Pod\"}", 422, "converting (v1.Pod) to (v1.Service)"},
 	    {"PATCH", SERVICES "/x", MERGE, "{\"metadata\":{\"name\":\"z\"}}", 400,
 	     "the name of the object (z) does not match the name on the URL (x)"},
 	    {"PATCH", SERVICES "/x", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\"}}", 409,

@@ -89,8 +89,18 @@ static void test_scale_refusals(void **state)
 	struct answer *a = expect(f, 422, patch_with(f, "merge", path, "{\"spec\":{\"replicas\":-1}}"));
 	assert_string_equal(at(a, "details.causes[0].field"), "spec.replicas");
 	assert_string_equal(at(a, "details.kind"), "Scale");
-	expect(f, 400, patch_with(f, "merge", path, "{\"spec\":{\"replicas\":\"many\"}}"));
-	expect(f, 400, patch_with(f, "merge", path, "{\"spec\":{\"replicas\":99999999999}}"));
+	expect(f, 422, patch_with(f, "merge", path, "{\"spec\":{\"replicas\":\"many\"}}"));
+	expect(f, 422, patch_with(f, "merge", path, "{\"spec\":{\"replicas\":99999999999}}"));
+	expect(f, 400, ask_with(f, "PUT", path, "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"replicas\":\"many\"}}"));
+	a = expect(
+	    f, 409,
+	    ask_with(f, "PUT", path, "{\"metadata\":{\"name\":\"r\",\"uid\":\"another\"},\"spec\":{\"replicas\":1}}"));
+	assert_true(contains(a, "Precondition failed: UID in precondition: another"));
+	expect(f, 409, patch_with(f, "merge", path, "{\"metadata\":{\"uid\":\"another\"},\"spec\":{\"replicas\":1}}"));
+	a = expect(f, 200, ask(f, "GET", path));
+	expect(f, 200,
+	       ask_with(f, "PUT", path, "{\"metadata\":{\"name\":\"r\",\"uid\":\"%s\"},\"spec\":{\"replicas\":2}}",
+			at(a, "metadata.uid")));
 	expect(f, 400, patch_with(f, "merge", path, "{\"metadata\":{\"name\":\"x\"}}"));
 	expect(f, 400, ask_with(f, "PUT", path, "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"replicas\":1}}"));
 	expect(f, 400, ask_with(f, "PUT", path, "{\"metadata\":{\"name\":\"r\",\"namespace\":\"x\"}}"));
@@ -145,6 +155,36 @@ static void test_binding(void **state)
 	assert_string_equal(at(a, "status.conditions[0].status"), "True");
 	a = expect(f, 409, ask_with(f, "POST", path, "{\"target\":{\"name\":\"n2\"}}"));
 	assert_true(contains(a, "is already assigned to node \\\"n1\\\""));
+}
+
+// kubectl prints the message.
+static void test_streams_are_told_apart(void **state)
+{
+	struct api *f = *state;
+	static const char *const cases[][3] = {
+	    {"POST", "exec?command=sh&stdin=true",
+	     "exec is not served; on node n1: fairlead exec -n default streams -- COMMAND"},
+	    {"GET", "exec?command=sh", "exec is not served; on node n1: fairlead exec -n default streams -- COMMAND"},
+	    {"POST", "attach", "attach is not served; what a container writes is in its log"},
+	    {"POST", "portforward",
+	     "portforward is not served; the pod's own address and its Services answer on every node"},
+	};
+	make_pod(f, "streams", "");
+	struct answer *a = expect(f, 404, ask(f, "POST", PODS "/streams/exec?command=sh"));
+	assert_string_equal(at(a, "message"),
+			    "exec is not served; on the pod's node: fairlead exec -n default streams -- COMMAND");
+	expect(f, 201, ask_with(f, "POST", PODS "/streams/binding", "{\"target\":{\"name\":\"n1\"}}"));
+	for (size_t i = 0; i < FL_COUNT(cases); i++) {
+		char path[128];
+		snprintf(path, sizeof(path), PODS "/streams/%s", cases[i][1]);
+		a = expect(f, 404, ask(f, cases[i][0], path));
+		assert_string_equal(at(a, "reason"), "NotFound");
+		assert_string_equal(at(a, "message"), cases[i][2]);
+	}
+	a = expect(f, 404, ask(f, "POST", PODS "/none/exec"));
+	assert_string_equal(at(a, "message"), "pods \"none\" not found");
+	a = expect(f, 404, ask(f, "POST", PODS "/streams/other"));
+	assert_string_equal(at(a, "message"), "the server could not find the requested resource");
 }
 
 static void test_eviction(void **state)
@@ -329,6 +369,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_scale, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_scale_forms, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_scale_refusals, api_setup, api_teardown),
+	    cmocka_unit_test_setup_teardown(test_streams_are_told_apart, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_eviction, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_binding, api_setup, api_teardown),
 	    cmocka_unit_test_setup_teardown(test_logs, api_setup, api_teardown),
