@@ -207,6 +207,19 @@ static void warn_ports(const struct walk *w, const char *field, const struct fl_
 	}
 }
 
+// Not Kubernetes' warning: there the terminal waits for a client, here nothing can be attached.
+static void warn_terminal(const struct walk *w, const char *field, const struct fl_json *container)
+{
+	const char *asked = fl_json_bool(container, "stdin", false) ? "stdin"
+			    : fl_json_bool(container, "tty", false) ? "tty"
+								    : NULL;
+	if (asked)
+		fl_warn(w->a, w->texts,
+			"%s%s.%s: nothing can be attached to a container here; it has no terminal and its input ends "
+			"at once",
+			w->at, field, asked);
+}
+
 static void warn_containers(const struct walk *w, const struct fl_json *spec)
 {
 	static const char *const lists[] = {"initContainers", "containers"};
@@ -216,6 +229,7 @@ static void warn_containers(const struct walk *w, const struct fl_json *spec)
 		unsigned i = 0;
 		fl_json_each (c, fl_json_get(spec, lists[l])) {
 			const char *field = fl_arena_printf(w->a, "spec.%s[%u]", lists[l], i++);
+			warn_terminal(w, field, c);
 			warn_resources(w, field, fl_json_get(c, "resources"));
 			warn_env(w, field, fl_json_get(c, "env"));
 			warn_ports(w, field, c, ports, &n_ports);

@@ -81,6 +81,11 @@ static const struct warning_case specs[] = {
     {"\"containers\":[{\"ports\":[{\"containerPort\":80,\"hostPort\":8080,\"hostIP\":\"1.1.1.1\"},"
      "{\"containerPort\":80,\"hostPort\":8080}]}]",
      "spec.containers[0].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]"},
+    {"\"containers\":[{\"stdin\":true,\"tty\":true},{\"stdin\":false},{\"tty\":true}]",
+     "spec.containers[0].stdin: nothing can be attached to a container here; it has no terminal and its input ends at "
+     "once\n"
+     "spec.containers[2].tty: nothing can be attached to a container here; it has no terminal and its input ends at "
+     "once"},
     {"\"containers\":[{\"resources\":{\"requests\":{\"memory\":\"100m\"}}}]",
      "spec.containers[0].resources.requests[memory]: fractional byte value \"100m\" is invalid, must be an integer"},
     {"\"nodeSelector\":{\"kubernetes.io/os\":\"linux\",\"beta.kubernetes.io/os\":\"linux\"}",
