@@ -2,6 +2,7 @@
 // create, update and patch: identity, conflicts, names, dry runs, statuses, patches, and bodies that mean harm.
 #include <stdio.h>
 
+#include "store/state.h"
 #include "support.h"
 
 #define SERVICES "/api/v1/namespaces/default/services"
@@ -71,7 +72,7 @@ static void test_update_identity(void **state)
 			spec));
 	expect(f, 409, patch_with(f, "merge", SERVICES "/id", "{\"metadata\":{\"resourceVersion\":\"%s\"}}", rv));
 	expect(f, 400, patch_with(f, "merge", SERVICES "/id", "{\"metadata\":{\"name\":\"renamed\"}}"));
-	expect(f, 400, patch_with(f, "merge", SERVICES "/id", "{\"kind\":\"Pod\"}"));
+	expect(f, 422, patch_with(f, "merge", SERVICES "/id", "{\"kind\":\"Pod\"}"));
 	expect(f, 404, ask_with(f, "PUT", MAPS "/none", "{\"metadata\":{\"name\":\"none\"}}"));
 	expect(
 	    f, 200,
@@ -188,7 +189,7 @@ static void test_patches(void **state)
 	    {"merge", "3", 400, "error decoding patch"},
 	    {"merge", "", 400, "error decoding patch"},
 	    {"merge", "{\"metadata\":null}", 400, "does not match the name"},
-	    {"merge", "{\"spec\":{\"ports\":\"x\"}}", 400, "cannot be handled"},
+	    {"merge", "{\"spec\":{\"ports\":\"x\"}}", 422, "cannot unmarshal string"},
 	    {"strategic", "{\"spec\":{\"ports\":[{\"$patch\":\"explode\"}]}}", 400, "BadRequest"},
 	    {"strategic", "[]", 400, "error decoding patch"},
 	    {"strategic", "{\"spec\":{\"ports\":[{\"port\":81,\"name\":\"b\"},{\"port\":80,\"name\":\"a\"}]}}", 200,
@@ -244,6 +245,27 @@ static void test_events_have_two_views(void **state)
 	assert_int_equal(fl_json_count(node_at(a, "items")), 1);
 	a = expect(f, 200, ask(f, "DELETE", "/apis/events.k8s.io/v1/namespaces/default/events"));
 	assert_string_equal(at(a, "items[0].note"), "hello");
+}
+
+// Events go by themselves after an hour, whichever view they came through, and nothing else does.
+static void test_events_expire(void **state)
+{
+	struct api *f = *state;
+	static const char path[] = "/api/v1/namespaces/default/events/old";
+	const char *events = fl_resource_intern("", "events");
+	expect(
+	    f, 201,
+	    ask_with(
+		f, "POST", "/api/v1/namespaces/default/events",
+		"{\"metadata\":{\"name\":\"old\"},\"involvedObject\":{\"namespace\":\"default\"},\"reason\":\"r\"}"));
+	expect(f, 201, ask_with(f, "POST", MAPS, "{\"metadata\":{\"name\":\"stays\"}}"));
+	uint64_t now = uv_now(&f->loop);
+	fl_store_upkeep(f->s.store, now + 3500 * 1000); // not yet
+	expect(f, 200, ask(f, "GET", path));
+	fl_store_upkeep(f->s.store, now + 3661 * 1000);
+	WAIT(f, fl_store_count(f->s.store, events, NULL) == 0);
+	expect(f, 404, ask(f, "GET", path));
+	expect(f, 200, ask(f, "GET", MAPS "/stays"));
 }
 
 static void test_too_large(void **state)
@@ -329,6 +351,7 @@ int main(void)
 	    cmocka_unit_test(test_status_and_spec_are_apart),
 	    cmocka_unit_test(test_patches),
 	    cmocka_unit_test(test_events_have_two_views),
+	    cmocka_unit_test(test_events_expire),
 	    cmocka_unit_test(test_too_large),
 	    cmocka_unit_test(test_long_lists),
 	};
