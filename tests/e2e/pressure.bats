@@ -75,7 +75,7 @@ teardown() {
 		wait_for 2 test -e "$WORLD_DIR/taken" || wait_for 15 running one api
 	done
 	wait_for 15 grep -q 'listen.*6443.*in use' "$WORLD_DIR/one/up.log"
-	dns_answers one
+	dns_answers one || { dns_why one && false; }
 	[[ $(outside curl -s --max-time 10 "http://$WORLD_NET.10:30080/") == webui-* ]]
 	rm "$WORLD_DIR/taken"
 	wait "$stranger"
