@@ -83,6 +83,15 @@ int fl_egress_apply(const struct fl_egress *e, struct fl_err *err)
 	return rc < 0 ? fl_err_prefix(err, "masquerade of pods") : 0;
 }
 
+// `nft flush table` takes the rule and leaves the rest. A socket that cannot ask: true.
+static bool stands(struct fl_netlink *nl, const struct family *f)
+{
+	uint32_t rules = 0;
+	int rc = nft_read_chain_use(nl, f->nf, TABLE, "postrouting", &rules, NULL);
+
+	return rc < 0 ? rc != -ENOENT : rules > 0;
+}
+
 int fl_egress_keep(const struct fl_egress *e, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
@@ -92,7 +101,7 @@ int fl_egress_keep(const struct fl_egress *e, struct fl_err *err)
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; i < e->n && all; i++)
-		all = nft_table_stands(nl, family_of(&e->pods[i])->nf, TABLE);
+		all = stands(nl, family_of(&e->pods[i]));
 	if (all)
 		return 0;
 	rc = fl_egress_apply(e, err);

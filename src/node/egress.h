@@ -15,6 +15,7 @@ struct fl_egress {
 
 // Writes the tables anew in one transaction; none for a family without pods. Blocking, under a millisecond.
 FL_WUR int fl_egress_apply(const struct fl_egress *e, struct fl_err *err);
-// The same unless all of its tables stand: somebody's `nft flush ruleset` takes them. Costs a question a family.
+// The same unless all of it stands: somebody's `nft flush ruleset` takes the tables, `nft flush table` their rules.
+// Costs a question a family.
 FL_WUR int fl_egress_keep(const struct fl_egress *e, struct fl_err *err);
 FL_WUR int fl_egress_cleanup(struct fl_err *err);

@@ -209,6 +209,24 @@ int fl_hostports_apply(const struct fl_hostport_rule *rules, size_t n, struct fl
 	return rc < 0 ? fl_err_prefix(err, "host ports of pods") : 0;
 }
 
+// `nft flush table` takes the rules and leaves the rest. A socket that cannot ask: true.
+static bool stands(struct fl_netlink *nl, const struct family *f)
+{
+	static const struct {
+		const char *name;
+		uint32_t rules;
+	} chains[] = {{"prerouting", 2}, {"output", 2}, {"postrouting", 1}};
+
+	for (size_t i = 0; i < FL_COUNT(chains); i++) {
+		uint32_t rules = 0;
+		int rc = nft_read_chain_use(nl, f->nf, TABLE, chains[i].name, &rules, NULL);
+
+		if (rc == -ENOENT || (rc == 0 && rules < chains[i].rules))
+			return false;
+	}
+	return true;
+}
+
 int fl_hostports_keep(const struct fl_hostport_rule *rules, size_t n, struct fl_err *err)
 {
 	AUTO(fl_netlink_free) struct fl_netlink *nl = NULL;
@@ -222,7 +240,7 @@ int fl_hostports_keep(const struct fl_hostport_rule *rules, size_t n, struct fl_
 
 		for (size_t k = 0; k < n && !needed; k++)
 			needed = rules[k].pod_ip.family == families[i].af;
-		all = !needed || nft_table_stands(nl, families[i].nf, TABLE);
+		all = !needed || stands(nl, &families[i]);
 	}
 	if (all)
 		return 0;

@@ -20,7 +20,7 @@ struct fl_hostport_rule {
 
 // Blocking, under a millisecond. n 0: the tables go.
 FL_WUR int fl_hostports_apply(const struct fl_hostport_rule *rules, size_t n, struct fl_err *err);
-// The same unless the tables stand that these rules need. Costs a question a family.
+// The same unless the tables stand that these rules need, with their rules. Costs three questions a family.
 FL_WUR int fl_hostports_keep(const struct fl_hostport_rule *rules, size_t n, struct fl_err *err);
 // -EADDRINUSE: a program of this host has the port.
 FL_WUR int fl_hostports_check_free(const struct fl_host_port *p, struct fl_err *err);

@@ -54,13 +54,14 @@ static int end(void **state)
 	return 0;
 }
 
-// The address that the other host sees when the pod sends it a datagram; "" when nothing comes back.
+// The address that the other host sees when the pod sends it a datagram; "" when nothing comes back. The receiver's
+// child reads the datagram first: socat gives up, without the answer, when it has nobody to write it to.
 static char *seen(const char *family, const char *address)
 {
 	static int port = 9000; // a receiver's child outlives it for a moment, and would take the next one's datagram
 
 	port++;
-	AUTO_FREE char *said = run_shell("%s socat -T 5 UDP%s-RECVFROM:%d SYSTEM:'echo $SOCAT_PEERADDR' & "
+	AUTO_FREE char *said = run_shell("%s socat -T 5 UDP%s-RECVFROM:%d SYSTEM:'read it; echo $SOCAT_PEERADDR' & "
 					 "until %s ss -Hlun 'sport = %d' | grep -q .; do sleep 0.01; done; "
 					 "echo hello | %s socat -T 2 -t 2 - UDP%s:%s:%d; kill $! 2>/dev/null; wait",
 					 other, family, port, other, port, pod, family, address, port);
@@ -112,6 +113,12 @@ static void comes_back_when_somebody_flushes(void **state)
 	assert_int_equal(fl_egress_keep(&e, &err), 0);
 	AUTO_FREE char *after = run_shell("nft list ruleset");
 	assert_string_equal(after, before);
+	free(run_shell("nft flush table ip fairlead-egress"));
+	AUTO_FREE char *flushed = run_shell("nft list ruleset | grep -c masquerade");
+	assert_string_equal(flushed, "1"); // the other family's
+	assert_int_equal(fl_egress_keep(&e, &err), 0);
+	AUTO_FREE char *refilled = run_shell("nft list ruleset");
+	assert_string_equal(refilled, before);
 	e.n = 0; // --no-masquerade
 	assert_int_equal(fl_egress_keep(&e, &err), 0);
 	assert_int_equal(fl_egress_apply(&e, &err), 0);

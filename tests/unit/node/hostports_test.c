@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <signal.h>
 
+#include "node/hostports.h"
 #include "own_network.h"
 #include "pods_harness.h"
 
@@ -130,11 +131,35 @@ static void are_given_once(void **state)
 	assert_string_equal(tables, "0");
 }
 
+static void come_back_when_somebody_flushes(void **state)
+{
+	struct fl_hostport_rule r = {.port = {.protocol = IPPROTO_TCP, .port = 7080, .container_port = 8080}};
+	struct fl_err err = {0};
+	static const char *const ways[] = {"flush ruleset", "flush table ip fairlead-host-ports",
+					   "flush chain ip fairlead-host-ports output",
+					   "flush chain ip fairlead-host-ports postrouting"};
+
+	fl_ip_parse("10.244.0.9", &r.pod_ip);
+	assert_int_equal(fl_hostports_keep(&r, 1, &err), 0);
+	AUTO_FREE char *before = run_shell("nft list ruleset");
+	assert_non_null(strstr(before, "7080"));
+	for (size_t i = 0; i < FL_COUNT(ways); i++) {
+		free(run_shell("nft %s", ways[i]));
+		AUTO_FREE char *gone = run_shell("nft list ruleset");
+		assert_string_not_equal(gone, before);
+		assert_int_equal(fl_hostports_keep(&r, 1, &err), 0);
+		AUTO_FREE char *after = run_shell("nft list ruleset");
+		assert_string_equal(after, before);
+	}
+	assert_int_equal(fl_hostports_apply(NULL, 0, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(lead_to_the_pod, teardown),
 	    cmocka_unit_test_teardown(are_given_once, harness_teardown),
+	    cmocka_unit_test(come_back_when_somebody_flushes),
 	};
 
 	int status = own_network();
