@@ -253,6 +253,36 @@ in_pod() { cat "/proc/$(process_of "$1")/root/$2"; } # in_pod POD FILE
 	is pulled-2 '.status.containerStatuses[0].restartCount' 0
 }
 
+@test "a registry's image whose manifest lies about a layer is refused, leaves nothing, and harms no other pod" {
+	local url=http://127.0.0.1:5000/v2/test/odd type='application/vnd.oci.image.manifest.v1+json' name digest at
+	make_image odd fill=4321 text=odd
+	push odd 5000/test/odd:1
+	on one curl -sSf -H "Accept: $type" "$url/manifests/1" >"$WORLD_DIR/odd.json"
+	head -c 500 /dev/urandom >"$WORLD_DIR/garbage"
+	digest=sha256:$(sha256sum "$WORLD_DIR/garbage" | cut -d ' ' -f 1)
+	at=$(on one curl -sSf -o /dev/null -D - -X POST "$url/blobs/uploads/" | tr -d '\r' | sed -n 's/^Location: //Ip')
+	on one curl -sSf -X PUT --data-binary @"$WORLD_DIR/garbage" -H 'Content-Type: application/octet-stream' "$at&digest=$digest"
+	jq '.layers[-1].size = 1' "$WORLD_DIR/odd.json" >"$WORLD_DIR/liar.json"
+	jq --arg d "$digest" '.layers[-1] |= (.digest = $d | .size = 500)' "$WORLD_DIR/odd.json" >"$WORLD_DIR/rubbish.json"
+	for name in liar rubbish; do
+		on one curl -sSf -X PUT --data-binary @"$WORLD_DIR/$name.json" -H "Content-Type: $type" "$url/manifests/$name"
+		pod "$name" "127.0.0.1:5000/test/odd:$name"
+	done
+	for name in liar rubbish; do
+		waits "$name" ImagePullBackOff
+		field "$name" '.status.containerStatuses[0].state.waiting.message' >"$WORLD_DIR/$name.message"
+		grep -q "^Back-off pulling image \"127.0.0.1:5000/test/odd:$name\": ErrImagePull: failed to pull and unpack image " "$WORLD_DIR/$name.message"
+		kc one delete pod "$name"
+	done
+	grep -q 'unpack: .*digest mismatch' "$WORLD_DIR/liar.message" # the first byte alone was read
+	grep -q 'unpack: .*unpack layer: ' "$WORLD_DIR/rubbish.message"
+	wait_for 10 bash -c "[[ -z \$(find $WORLD_DIR/one/node/images/tmp -mindepth 1) ]]"
+	[[ $(image list) != */test/odd* ]]
+	[[ $(kc one get pods -l t=images -o 'jsonpath={.items[*].status.containerStatuses[*].restartCount}' | tr -d '0 ') == "" ]]
+	pod even 127.0.0.1:5000/test/odd:1 # the honest one of the same layers
+	running even
+}
+
 @test "a node that is killed while it pulls pulls again, and nothing is left of the first time" {
 	local pid
 	make_image large fill=30000000 text=large
