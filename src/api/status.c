@@ -115,7 +115,10 @@ void fl_cause_add(struct fl_causes *c, enum fl_cause_type type, const char *fiel
 		fl_buf_puts(&b, ": ");
 		write_value(&b, value);
 		if (b.len > MAX_VALUE) {
-			b.data[b.len = MAX_VALUE] = '\0';
+			b.len = MAX_VALUE;
+			while (((unsigned char)b.data[b.len] & 0xc0) == 0x80) // no half of a character
+				b.len--;
+			b.data[b.len] = '\0';
 			fl_buf_puts(&b, "...");
 		}
 	}

@@ -67,6 +67,24 @@ static void at_most_a_hundred_causes(void **state)
 	assert_int_equal(fl_json_count(fl_json_path(fl_status_tree(&arena, &s), "details", "causes", NULL)), 100);
 }
 
+// A value is cut between two characters, wherever the bound falls.
+static void long_values(void **state)
+{
+	AUTO(fl_buf_deinit) struct fl_buf b = {0};
+
+	for (unsigned i = 0; i < 3000; i++)
+		fl_buf_puts(&b, "\u00e9");
+	for (unsigned shift = 0; shift < 2; shift++) {
+		struct fl_causes c = {.arena = &arena};
+
+		fl_cause_add(&c, FL_CAUSE_INVALID, "f",
+			     fl_json_new_str(&arena, fl_arena_printf(&arena, "%s%s", shift ? "x" : "", b.data)), "%s",
+			     "why");
+		assert_true(fl_ends_with(c.v[0].message, "\u00e9...: why"));
+		assert_in_range(strlen(c.v[0].message), 4090, 4110);
+	}
+}
+
 static void trees(void **state)
 {
 	struct fl_status ok = {.code = 200, .kind = "deployments", .group = "apps", .name = "w", .uid = "u"};
@@ -84,7 +102,8 @@ static void trees(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(wording), TEST(invalid), TEST(at_most_a_hundred_causes), TEST(trees)};
+	const struct CMUnitTest tests[] = {TEST(wording), TEST(invalid), TEST(at_most_a_hundred_causes),
+					   TEST(long_values), TEST(trees)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
