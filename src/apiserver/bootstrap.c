@@ -2,8 +2,10 @@
 #include "apiserver/bootstrap.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "apiserver/change.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 struct step {
@@ -35,9 +37,15 @@ static void fill_service(struct fl_apiserver *s, struct fl_arena *a, struct fl_j
 	label(a, obj, "component", "apiserver");
 	label(a, obj, "provider", "kubernetes");
 	struct fl_json *spec = fl_json_ensure_object(a, obj, "spec");
-	if (fl_json_get(spec, "clusterIP"))
+	const char *have = fl_json_str(spec, "clusterIP");
+	fl_ip_format(&first, ip);
+	if (have && strcmp(have, ip) != 0)
+		fl_warn("Service default/kubernetes keeps the address of another --service-cidr, pods are told that of "
+			"this one: delete it and kube-system/kube-dns, then start again address=%s told=%s",
+			have, ip);
+	if (have)
 		return; // exists: only created once
-	fl_json_set_str(a, spec, "clusterIP", fl_ip_format(&first, ip));
+	fl_json_set_str(a, spec, "clusterIP", ip);
 	fl_json_append(fl_json_set_array(a, spec, "clusterIPs"), fl_json_new_str(a, ip));
 	struct fl_json *port = fl_json_append(fl_json_set_array(a, spec, "ports"), fl_json_new(a, FL_JSON_OBJECT));
 	fl_json_set_str(a, port, "name", "https");
@@ -115,6 +123,21 @@ static void on_done(void *arg, struct fl_object *obj, const struct fl_status *st
 	next(b);
 }
 
+static void on_removed(void *arg, struct fl_object *obj, const struct fl_status *st)
+{
+	struct boot *b = arg;
+	if (st)
+		fail(b, st);
+	else
+		next(b);
+}
+
+// An EndpointSlice is of one family for its life. (reconcilers/endpointsadapter.go)
+static bool must_be_made_anew(const struct fl_json *obj, const struct fl_json *old)
+{
+	return !fl_streq(fl_json_str_or(obj, "addressType", ""), fl_json_str_or(old, "addressType", ""));
+}
+
 static void next(struct boot *b)
 {
 	for (; b->at < FL_COUNT(steps); b->at++) {
@@ -129,12 +152,17 @@ static void next(struct boot *b)
 				      .causes = {.arena = &a}};
 		struct fl_json *obj;
 		enum fl_store_verb verb = FL_STORE_UPDATE;
-		bool ok;
+		bool ok, gone;
 		if (fl_change_load(&c)) {
 			obj = fl_json_clone(&a, c.old_tree);
 			step->fill(b->s, &a, obj);
 			if (fl_json_equal(obj, c.old_tree)) // ours to keep; the rest of it may be of other settings
 				continue;
+			if (must_be_made_anew(obj, c.old_tree) && fl_change_remove(&c, NULL, &gone) && gone) {
+				if (!fl_change_submit(&c, FL_STORE_DELETE, on_removed, b))
+					fail(b, &c.status);
+				return;
+			}
 			ok = fl_change_update(&c, obj);
 		} else {
 			obj = fl_json_new(&a, FL_JSON_OBJECT);

@@ -149,6 +149,10 @@ static void test_other_ranges(void **state)
 	expect(f, 200, ask(f, "DELETE", SERVICES "/a"));
 	expect(f, 200, ask(f, "DELETE", SERVICES "/new"));
 	assert_int_equal(fl_service_alloc_stats(f->s.alloc).ips[0], 0);
+	// The first one moves when it is made anew.
+	expect(f, 200, ask(f, "DELETE", SERVICES "/kubernetes"));
+	assert_int_equal(api_boot(f).rc, 0);
+	assert_string_equal(at(ask(f, "GET", SERVICES "/kubernetes"), "spec.clusterIP"), "10.97.0.1");
 }
 
 // The other family alone: the server starts and says why such a Service cannot be written; it can be deleted.
@@ -158,6 +162,7 @@ static void test_other_family(void **state)
 	make_service(f, "a");
 	set_ranges(f, "fd00:10::/112", 30000, 32767);
 	fl_api_set_service_families(AF_INET6, 0);
+	assert_true(fl_ip_parse("2001:db8::1", &f->opts.advertise_ip));
 	api_restart(f);
 	struct answer *a = label(f, 422, SERVICES "/a");
 	assert_string_equal(at(a, "message"),
@@ -165,6 +170,9 @@ static void test_other_family(void **state)
 			    "configured on this cluster");
 	expect(f, 200, ask(f, "DELETE", SERVICES "/a"));
 	assert_true(fl_starts_with(at(make_service(f, "b"), "spec.clusterIP"), "fd00:10::"));
+	a = expect(f, 200, ask(f, "GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"));
+	assert_string_equal(at(a, "addressType"), "IPv6");
+	assert_string_equal(at(a, "endpoints[0].addresses"), "[\"2001:db8::1\"]");
 }
 
 // The second one gone: what has both keeps both, if it does not insist on them.
