@@ -121,6 +121,22 @@ behind() {
 	grep -q 'host firewall: nothing blocks pods any more' "$WORLD_DIR/one/up.log"
 }
 
+@test "a rule against the port of the API, which was picked at the start, is named" {
+	on one nft -f - <<-EOF
+		table inet mine {
+			chain input {
+				type filter hook input priority 0; policy accept;
+				iifname != "lo" tcp dport $(cat "$WORLD_DIR/one/apiserver.port") drop
+			}
+		}
+	EOF
+	wait_for 10 grep -q 'warn .*host firewall: .*chain input in nftables table inet mine' "$WORLD_DIR/one/up.log"
+	run to_api
+	[[ $status != 0 ]]
+	on one nft delete table inet mine
+	wait_for 10 to_api
+}
+
 @test "down takes out what is ours, and leaves the firewall as it was" {
 	rules() { on one sh -c 'nft -s list table ip filter; iptables-nft-save -t filter' | sed -E 's/ *\[[0-9]+:[0-9]+\]$//; /^# /d'; }
 	node_stop one

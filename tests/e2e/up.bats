@@ -91,6 +91,17 @@ three_pods_answer() { # three_pods_answer COMMAND...: until three different pods
 	three_pods_answer "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /bin/fairlead-echo get http://webui.default.svc.cluster.local/
 }
 
+@test "exec takes what kubectl's users type, and gives the status of the command" {
+	local pod
+	pod=$(kc one get pods -l app=webui -o 'jsonpath={.items[0].metadata.name}')
+	run "$FAIRLEAD" exec -i --data-dir "$WORLD_DIR/one" "$pod" -- /bin/fairlead-echo get http://webui/
+	[[ $status == 0 && $output == *webui-* ]]
+	run "$FAIRLEAD" exec --data-dir="$WORLD_DIR/one" "$pod" -- /bin/fairlead-echo do exit=7
+	[[ $status == 7 ]]
+	run "$FAIRLEAD" exec -x "$pod" -- true
+	[[ $status == 2 && $output == "usage: fairlead exec "* ]]
+}
+
 @test "a NodePort answers from another host, TCP and UDP" {
 	kc one apply -f - <<-YAML
 		apiVersion: v1
