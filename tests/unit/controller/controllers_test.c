@@ -332,6 +332,8 @@ static bool count_slice(void *arg, const struct fl_object *o)
 
 // Of the first slice with a ready endpoint: what its annotation is to be, and is.
 static char trigger_wanted[FL_TIME_STRLEN], trigger_told[FL_TIME_STRLEN];
+// A slice that is written tells of no change before this one.
+static const char *trigger_after;
 
 static const char *trigger_of(const struct fl_json *slice)
 {
@@ -343,6 +345,8 @@ static void on_slice(void *arg, const struct fl_object *old, const struct fl_obj
 {
 	AUTO(fl_arena_deinit) struct fl_arena a = {0};
 	const struct fl_json *tree = now ? fl_object_tree(now, &a) : NULL;
+	if (trigger_after && now && strcmp(trigger_of(tree), trigger_after) <= 0)
+		fail_msg("a slice was written at %s for a change of %s", trigger_after, trigger_of(tree));
 	if (trigger_told[0])
 		return;
 	fl_json_each (ep, fl_json_get(tree, "endpoints")) {
@@ -429,6 +433,12 @@ static void goes_on_after_the_server_was_killed(void **state)
 	wait_for(how_many(pods, "default") == 2 && tally("default", "web").ready == 2);
 }
 
+static bool end_pod(void *arg, const struct fl_object *o)
+{
+	fl_client_delete(client, &fl_gvr_pods, o->ns, o->name, o->uid, 0, NULL, ignore, NULL, NULL);
+	return true;
+}
+
 struct state { // of a Service's endpoints
 	uint64_t rvs;
 	char trigger[FL_TIME_STRLEN];
@@ -468,13 +478,18 @@ static void goes_on_after_its_own_end(void **state)
 	delete (&fl_gvr_services, "default", "mark", NULL);
 
 	AUTO_FREE char *known = fl_strdup(last_ready);
+	wait_for(!tally("default", "mark").slices);
+	trigger_after = known;
 	end_process(controllers, SIGKILL, false);
+	fl_informer_each(pods, "default", end_pod, NULL); // so that there is something to write at once
+	wait_for(!how_many(pods, "default"));
 	patch(&fl_gvr_deployments, "default", "web", "{spec: {replicas: 4}}");
 	controllers = spawn(run_controllers);
 	wait_for(rolled_out("default", "web", 4));
 	wait_for(tally("default", "web").ready == 4 && addresses("default", "web") == 4);
 	after = state_of_web();
 	assert_true(strcmp(after.trigger, known) > 0 && strcmp(after.trigger, last_ready) <= 0); // of the new pods
+	trigger_after = NULL;
 }
 
 static void orphans_and_adopts(void **state)
@@ -736,12 +751,6 @@ static bool is_being_deleted(struct fl_informer *i, const char *ns, const char *
 	const struct fl_object *o = fl_informer_find(i, ns, name);
 	assert_non_null(o);
 	return fl_meta_deleting(fl_object_tree(o, &a));
-}
-
-static bool end_pod(void *arg, const struct fl_object *o)
-{
-	fl_client_delete(client, &fl_gvr_pods, o->ns, o->name, o->uid, 0, NULL, ignore, NULL, NULL);
-	return true;
 }
 
 // The pods go first, and all else stays as it is until they have gone.
