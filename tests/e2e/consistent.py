@@ -114,6 +114,8 @@ class Checker:
     @staticmethod
     def read_table(family):
         table = {"chains": {}}  # each with the endpoints that its rules name themselves
+        if f"table {family} fairlead" not in command("nft", "list", "tables").splitlines():
+            return table
         for item in json.loads(command("nft", "-j", "list", "table", family, "fairlead") or '{"nftables": []}')["nftables"]:
             (kind, o), = item.items()
             if kind in ("map", "set"):
