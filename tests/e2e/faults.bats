@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # up, down and reset killed half way, started twice, one against the other: the next one goes on, and in the end nothing is left. And a wall clock that jumps.
-# ROUNDS (3) rounds; FAULT_SEED repeats the choices of an earlier run.
+# ROUNDS (5) rounds; FAULT_SEED repeats the choices of an earlier run.
 
 load lib.bash
 load faults.bash
@@ -23,7 +23,7 @@ teardown_file() {
 setup() {
 	world_resume
 	[[ ! -e $WORLD_DIR/one ]] || "$FAIRLEAD" reset --data-dir="$WORLD_DIR/one" # of a test that failed
-	rounds=${ROUNDS:-3} # each has several starts
+	rounds=${ROUNDS:-5} # each has several starts
 	faults_resume
 }
 
