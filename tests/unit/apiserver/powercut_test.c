@@ -13,7 +13,7 @@
 #include "base/str.h"
 #include "support.h"
 
-#define ROUNDS  10 // a kind of loss
+#define ROUNDS  30 // a kind of loss
 #define CLIENTS 12
 
 // One client's object. Counter 0: there is none.
@@ -90,7 +90,7 @@ static void write_until_dark(struct api *f, bool in_sync)
 {
 	// Short ones hit the first writes after a start, long ones checkpoints.
 	long operations = 1 + (long)((unsigned)rand_r(&t.seed) % (rand_r(&t.seed) % 3 ? 600 : 30));
-	if (in_sync)
+	if (in_sync) // some are of clients' writes, some of the store's upkeep
 		powercut_cut_in_sync(operations);
 	else
 		powercut_cut_after(operations);
@@ -144,7 +144,7 @@ static void power_cuts(enum powercut_loss loss, unsigned seed)
 		check_addresses(&f);
 	}
 	assert_true(t.acked > 10 * (size_t)rounds);
-	if (rounds >= 10) // commits that nobody was told of
+	if (rounds >= ROUNDS) // commits that nobody was told of
 		assert_true(t.doubtful > 0);
 	print_message("%d power cuts: %d acknowledged writes, %d unacknowledged ones kept\n", rounds, (int)t.acked,
 		      (int)t.doubtful);
