@@ -491,7 +491,9 @@ static void keeps_what_is_read(void **state)
 static void serve_late(struct fixture *f, struct fl_http_req *r, const char *line)
 {
 	if (f->n_seen > 1)
-		serve_pages(f, r, line); // the first one is never answered
+		serve_pages(f, r, line);
+	else
+		fl_http_on_close(r, on_stream_close, f); // never answered: it ends when the client leaves
 }
 
 // A server that takes the question and says nothing costs a quarter of a minute, and is told of before.
