@@ -68,6 +68,27 @@ no_process() { [[ -z $(processes_of one) ]]; }
 	grep -q 'warn up: pods cannot reach the API server' "$WORLD_DIR/one/up.log"
 }
 
+@test "other ranges than before: Services keep what they have, new ones are of the new ranges" {
+	node_up one --service-cidr=10.96.0.0/16
+	kc one create service nodeport old --tcp=80 --node-port=32000
+	ip=$(kc one get svc old -o 'jsonpath={.spec.clusterIP}')
+	node_stop one
+	node_up one --service-cidr=10.97.0.0/16 --node-port-range=30000-31000
+	grep -q 'Service default/kubernetes keeps the address of another --service-cidr' "$WORLD_DIR/one/up.log"
+	kc one label svc old seen=yes
+	kc one create service clusterip new --tcp=80
+	[[ $(kc one get svc old -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') == "$ip 32000" ]]
+	[[ $(kc one get svc new -o 'jsonpath={.spec.clusterIP}') == 10.97.* ]]
+	# As the warning says.
+	kc one delete svc old new kubernetes
+	kc one -n kube-system delete svc kube-dns
+	node_stop one
+	node_up one --service-cidr=10.97.0.0/16
+	wait_for 10 kc one -n kube-system get svc kube-dns
+	[[ $(kc one get svc -A -o 'jsonpath={.items[*].spec.clusterIP}' | xargs -n1 | sort | xargs) == "10.97.0.1 10.97.0.10" ]]
+	node_stop one
+}
+
 @test "a role that cannot start is named, and what it waits for is seen to go away" {
 	ip netns exec "$WORLD-one" socat UDP4-LISTEN:53,reuseaddr,fork /dev/null 3>&- 4>&- &
 	local socat=$!

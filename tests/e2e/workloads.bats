@@ -179,6 +179,22 @@ revisions() { rollout history | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | tr '\n' ' 
 	kc one delete pod greedy --wait=false
 }
 
+@test "a gated pod waits and says so; it runs on the node that it was narrowed to when its gate goes" {
+	kc one apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: gated}
+		spec: {schedulingGates: [{name: example.org/quota}], containers: [{name: c, image: fairlead/echo}]}
+	END
+	kc one get pod gated --no-headers | grep -q SchedulingGated
+	run kc one patch pod gated -p '{"spec":{"schedulingGates":[{"name":"example.org/more"}]}}'
+	[[ $status != 0 && $output == *"only deletion is allowed, but found new scheduling gate 'example.org/more'"* ]]
+	kc one patch pod gated -p '{"spec":{"nodeSelector":{"kubernetes.io/hostname":"one"}}}'
+	kc one patch pod gated --type=json -p '[{"op":"remove","path":"/spec/schedulingGates"}]'
+	kc one wait pod gated --for=condition=Ready --timeout=20s
+	kc one delete pod gated --wait=false
+}
+
 @test "one process leads, by its Lease" {
 	is 15 kc one -n kube-system get lease fairlead-controllers -o 'jsonpath={.spec.leaseDurationSeconds}'
 	holder=$(kc one -n kube-system get lease fairlead-controllers -o 'jsonpath={.spec.holderIdentity}')
@@ -190,5 +206,10 @@ revisions() { rollout history | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | tr '\n' ' 
 	kc one scale rc web --replicas=2
 	wait_for 10 is 2 kc one get rc web -o 'jsonpath={.status.readyReplicas}' # sooner than the Lease would have run out
 	is "$holder" kc one -n kube-system get lease fairlead-controllers -o 'jsonpath={.spec.holderIdentity}'
-	kc one delete rc web
+	# A client that says nothing of the pods leaves them: kubectl itself does say something.
+	kc one delete --raw /api/v1/namespaces/default/replicationcontrollers/web
+	wait_for 10 is "" kc one get rc web --ignore-not-found -o name
+	is 2 pods
+	is "" kc one get pods -l app=web -o 'jsonpath={.items[*].metadata.ownerReferences}'
+	kc one delete pods -l app=web --wait=false
 }
