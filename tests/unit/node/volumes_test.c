@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What containers see in their volumes, and that it follows the objects.
+#include <sys/resource.h>
+
 #include "node/atomicdir.h"
 #include "own_network.h"
 #include "pods_harness.h"
@@ -191,6 +193,54 @@ static void a_link_does_not_lead_out(void **state)
 	harness_free(h);
 }
 
+static void nest(const char *dir, int levels)
+{
+	int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int i = 0; i < levels; i++) {
+		assert_int_equal(mkdirat(at, "d", 0700), 0);
+		int below = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = below;
+	}
+	close(at);
+}
+
+static void none_hides_another_and_none_stays(void **state)
+{
+	struct harness *h = harness_new("vol-nested");
+	struct rlimit before, few;
+	size_t none = 0;
+
+	fl_pods_synced(h->pods);
+	harness_set(h, POD("v", "",
+			   "\"volumes\":[{\"name\":\"e\",\"emptyDir\":{}},{\"name\":\"f\",\"emptyDir\":{}},{\"name\":"
+			   "\"etc\",\"emptyDir\":{}}]," CONTAINER("{\"name\":\"f\",\"mountPath\":\"/e/f\"},{\"name\":"
+								  "\"e\",\"mountPath\":\"/e\"},{\"name\":\"etc\","
+								  "\"mountPath\":\"/etc\"}",
+								  ",\"terminationMessagePath\":\"/e/f/end\"")));
+	expect_status(h, "v", "phase", "Running");
+	free(in_pod(h, "v", "echo inner >e/f/x; echo outer >e/x; echo end >e/f/end"));
+	AUTO_FREE char *files =
+	    run_shell("cd %s/v && cat volumes/f/x volumes/e/x containers/c/0/termination-log", h->paths.pods);
+	assert_string_equal(files, "inner\nouter\nend");
+	AUTO_FREE char *hosts = in_pod(h, "v", "grep -c localhost etc/hosts");
+	assert_string_not_equal(hosts, "0");
+
+	AUTO_FREE char *deep = fl_asprintf("%s/v/volumes/e", h->paths.pods);
+	nest(deep, 2000);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){.rlim_cur = 512, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	fl_pods_gone(h->pods, "v");
+	bool gone = harness_wait(h, count_is, &none);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_true(gone);
+	AUTO_FREE char *left = run_shell("ls %s", h->paths.pods);
+	assert_string_equal(left, "");
+	harness_free(h);
+}
+
 static void a_write_that_was_cut_short_is_mended(void **state)
 {
 	AUTO_FREE char *dir = fl_asprintf("/tmp/fairlead-atomicdir-%d", (int)getpid());
@@ -226,6 +276,7 @@ int main(void)
 	    cmocka_unit_test_teardown(follow_their_objects, harness_teardown),
 	    cmocka_unit_test_teardown(of_memory_of_groups_and_parts, harness_teardown),
 	    cmocka_unit_test_teardown(a_link_does_not_lead_out, harness_teardown),
+	    cmocka_unit_test_teardown(none_hides_another_and_none_stays, harness_teardown),
 	};
 
 	int status = own_network();
