@@ -203,7 +203,7 @@ static double cpu_seconds(const struct server *s, unsigned n, double *ret_user)
 	double all = 0, user_all = 0;
 	for (unsigned i = 0; i < n; i++) {
 		char path[64], line[512];
-		unsigned long user, sys;
+		unsigned long user = 0, sys = 0;
 		snprintf(path, sizeof(path), "/proc/%d/stat", s[i].pid);
 		FILE *f = fopen(path, "re");
 		if (!f || !fgets(line, sizeof(line), f) || !strrchr(line, ')') ||
