@@ -258,7 +258,7 @@ in_pod() { cat "/proc/$(process_of "$1")/root/$2"; } # in_pod POD FILE
 	make_image odd fill=4321 text=odd
 	push odd 5000/test/odd:1
 	on one curl -sSf -H "Accept: $type" "$url/manifests/1" >"$WORLD_DIR/odd.json"
-	head -c 500 /dev/urandom >"$WORLD_DIR/garbage"
+	printf '%0500d' 0 >"$WORLD_DIR/garbage"
 	digest=sha256:$(sha256sum "$WORLD_DIR/garbage" | cut -d ' ' -f 1)
 	at=$(on one curl -sSf -o /dev/null -D - -X POST "$url/blobs/uploads/" | tr -d '\r' | sed -n 's/^Location: //Ip')
 	on one curl -sSf -X PUT --data-binary @"$WORLD_DIR/garbage" -H 'Content-Type: application/octet-stream' "$at&digest=$digest"
@@ -274,6 +274,7 @@ in_pod() { cat "/proc/$(process_of "$1")/root/$2"; } # in_pod POD FILE
 		grep -q "^Back-off pulling image \"127.0.0.1:5000/test/odd:$name\": ErrImagePull: failed to pull and unpack image " "$WORLD_DIR/$name.message"
 		kc one delete pod "$name"
 	done
+	cat "$WORLD_DIR"/{liar,rubbish}.message
 	grep -q 'unpack: .*digest mismatch' "$WORLD_DIR/liar.message" # the first byte alone was read
 	grep -q 'unpack: .*unpack layer: ' "$WORLD_DIR/rubbish.message"
 	wait_for 10 bash -c "[[ -z \$(find $WORLD_DIR/one/node/images/tmp -mindepth 1) ]]"

@@ -3,6 +3,7 @@
 // lock, so that it is no image any more, and deleted after it.
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,12 +11,16 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "node/image/internal.h"
+
+#define READ_BYTES 65536
 
 #define ID_DIGITS_MIN 12
 
@@ -183,12 +188,34 @@ int fl_image_store_remove(const struct fl_image_store *s, const char *text, bool
 
 // --- blobs ---
 
+// Whether the file holds what its name says.
+static bool is_whole(const char *path, const char *hex)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_FREE char *buf = fl_malloc(READ_BYTES);
+	EVP_MD_CTX *sum = EVP_MD_CTX_new();
+	unsigned char raw[EVP_MAX_MD_SIZE];
+	char text[2 * EVP_MAX_MD_SIZE + 1] = "";
+	unsigned len = 0;
+	ssize_t n = -1;
+	bool ok = fd >= 0 && sum && EVP_DigestInit_ex(sum, EVP_sha256(), NULL);
+
+	while (ok && (n = read(fd, buf, READ_BYTES)) > 0)
+		ok = EVP_DigestUpdate(sum, buf, (size_t)n);
+	ok = ok && n == 0 && EVP_DigestFinal_ex(sum, raw, &len);
+	EVP_MD_CTX_free(sum);
+	for (unsigned i = 0; i < len; i++)
+		snprintf(text + (size_t)2 * i, 3, "%02x", raw[i]);
+	return ok && strcmp(text, hex) == 0;
+}
+
 void fl_image_store_drop_blobs(const struct fl_image_store *s, const char *const *digests)
 {
 	for (; digests && *digests; digests++) {
 		AUTO_FREE char *path = fl_asprintf("%s/blobs/sha256/%s", s->dir, fl_image_hex(*digests));
 
-		unlink(path);
+		if (!is_whole(path, fl_image_hex(*digests))) // others may be unpacking the rest
+			unlink(path);
 	}
 }
 

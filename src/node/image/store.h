@@ -105,4 +105,5 @@ FL_WUR int fl_image_store_collect(const struct fl_image_store *s, unsigned high_
 				  unsigned min_age_s, uint64_t *ret_freed, unsigned *ret_n, struct fl_err *err);
 // Removes the blobs that no image names, unless work is under way.
 FL_WUR int fl_image_store_trim_blobs(const struct fl_image_store *s, struct fl_err *err);
+// Removes those of these blobs that are not what their digest says (reads all of them); NULL ends the list.
 void fl_image_store_drop_blobs(const struct fl_image_store *s, const char *const *digests);

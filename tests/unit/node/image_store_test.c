@@ -119,6 +119,27 @@ static void what_was_not_synced_does_not_outlive_the_boot(void **state)
 	fl_arena_deinit(&arena);
 }
 
+static void only_damaged_blobs_are_dropped(void **state)
+{
+	struct image_fixture *f = *state;
+	static const char hello[] = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+	AUTO_FREE char *dir = fl_asprintf("%s/blobs/sha256", f->store.dir),
+		       *whole = fl_asprintf("%s/blobs/sha256/%s", f->store.dir, hello),
+		       *cut = fl_asprintf("%s/blobs/sha256/%064d", f->store.dir, 1),
+		       *other = fl_asprintf("%s/blobs/sha256/%064d", f->store.dir, 2),
+		       *of_whole = fl_asprintf("sha256:%s", hello), *of_cut = fl_asprintf("sha256:%064d", 1),
+		       *of_none = fl_asprintf("sha256:%064d", 3);
+
+	assert_int_equal(fl_file_mkdirs(dir, 0755, NULL), 0);
+	assert_int_equal(fl_file_write(whole, "hello", 5, 0644, NULL), 0);
+	assert_int_equal(fl_file_write(cut, "hell", 4, 0644, NULL), 0);
+	assert_int_equal(fl_file_write(other, "hell", 4, 0644, NULL), 0);
+	fl_image_store_drop_blobs(&f->store, (const char *const[]){of_whole, of_cut, of_none, NULL});
+	assert_int_equal(access(whole, F_OK), 0); // another image that is being unpacked may need it
+	assert_int_equal(access(cut, F_OK), -1);
+	assert_int_equal(access(other, F_OK), 0); // not asked about
+}
+
 static void removal(void **state)
 {
 	struct image_fixture *f = *state;
@@ -202,6 +223,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_image_without_name_is_a_leftover, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(what_was_not_synced_does_not_outlive_the_boot, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(removal, image_setup, image_teardown),
+	    cmocka_unit_test_setup_teardown(only_damaged_blobs_are_dropped, image_setup, image_teardown),
 	    cmocka_unit_test_setup_teardown(many_at_once, image_setup, image_teardown),
 	};
 
