@@ -69,8 +69,9 @@ void fl_pod_reject(struct pod *p, const char *reason, const char *why)
 {
 	p->rejected = true;
 	p->reject_reason = reason;
-	p->reject_message = fl_strdup(why);
+	p->reject_message = fl_asprintf("Pod was rejected: %s", why);
 	p->stage = POD_OVER;
+	fl_pod_event(p, "Warning", reason, "%s", why);
 }
 
 static void setup_begin(struct pod *p)
@@ -85,7 +86,6 @@ static void setup_begin(struct pod *p)
 	rc = fl_pod_take_ports(p, &err);
 	if (rc == -EEXIST) {
 		fl_pod_reject(p, "NodePorts", err.text);
-		fl_pod_event(p, "Warning", "NodePorts", "%s", err.text);
 		fl_pod_kick(p);
 		return;
 	}

@@ -182,8 +182,9 @@ void fl_docs_put(struct fl_docs **d);
 const struct fl_json *fl_docs_lookup(void *docs, bool secret, const char *name); // fl_env_source.lookup
 
 void fl_pod_release_ips(struct pod *p);
-void fl_pod_reject(struct pod *p, const char *reason, const char *why); // it cannot run on this node: Failed
-void fl_pod_setup_done(struct pod *p, int rc, const char *message);     // from podwork.c
+// It cannot run on this node: Failed, with an Event (kubelet's rejectPod). reason: static text.
+void fl_pod_reject(struct pod *p, const char *reason, const char *why);
+void fl_pod_setup_done(struct pod *p, int rc, const char *message); // from podwork.c
 void fl_pod_teardown_done(struct pod *p, int rc, const char *message);
 bool fl_pod_has_ended(const struct pod *p);            // by itself: nothing of it runs or will run
 bool fl_container_restarts(const struct container *c); // would be started again after it ended

@@ -466,7 +466,6 @@ void fl_pods_set(struct fl_pods *pods, const struct fl_object *obj)
 			fl_pod_reject(p, "UnexpectedAdmissionError", "this node has no pod addresses");
 		} else if ((why = fl_pod_forbidden_sysctl(&a, &spec))) {
 			fl_pod_reject(p, "SysctlForbidden", why);
-			fl_pod_event(p, "Warning", "SysctlForbidden", "%s", why);
 		}
 	} else {
 		correct(p, fl_json_get(spec.root, "status"));

@@ -114,6 +114,7 @@ void fl_pod_view(struct pod *p, const struct fl_pod_spec *spec, struct fl_arena 
 	    .now_ns = fl_real_ns(),
 	    .network_ready = p->stage == POD_RUNNING || p->stage == POD_STOPPING,
 	    .ended = p->ended || (p->doomed && p->stage >= POD_TEARDOWN),
+	    .rejected = p->rejected,
 	    .reason = p->rejected ? p->reject_reason
 		      : failed    ? p->fail_reason
 				  : NULL,

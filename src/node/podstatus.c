@@ -322,14 +322,16 @@ struct fl_json *fl_pod_status(struct fl_arena *a, const struct fl_pod_view *v, s
 	add_ips(a, s, "hostIP", "hostIPs", v->host_ips, v->n_host_ips);
 	add_ips(a, s, "podIP", "podIPs", v->ips, v->n_ips);
 	set_time(a, s, "startTime", v->start_ns);
-	if (v->spec->n_init) {
+	if (v->spec->n_init && !v->rejected) {
 		list = fl_json_set_array(a, s, "initContainerStatuses");
 		for (unsigned i = 0; i < v->spec->n_init; i++)
 			fl_json_append(list, container_json(a, &v->spec->containers[i], &v->containers[i]));
 	}
-	list = fl_json_set_array(a, s, "containerStatuses");
-	for (unsigned i = v->spec->n_init; i < v->spec->n_containers; i++)
-		fl_json_append(list, container_json(a, &v->spec->containers[i], &v->containers[i]));
+	if (!v->rejected) {
+		list = fl_json_set_array(a, s, "containerStatuses");
+		for (unsigned i = v->spec->n_init; i < v->spec->n_containers; i++)
+			fl_json_append(list, container_json(a, &v->spec->containers[i], &v->containers[i]));
+	}
 	fl_json_set_str(a, s, "qosClass", fl_node_pod_qos(v->spec));
 	return s;
 }

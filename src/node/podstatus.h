@@ -42,6 +42,7 @@ struct fl_pod_view {
 	int64_t start_ns, now_ns;
 	bool network_ready;
 	bool ended;                                 // nothing will run again
+	bool rejected;                              // its containers have no states: it was never taken up
 	const char *reason, *message;               // of a pod that failed as a whole; NULL: none
 	const struct fl_container_view *containers; // as in spec->containers
 };

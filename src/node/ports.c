@@ -47,11 +47,10 @@ int fl_pod_take_ports(struct pod *p, struct fl_err *err)
 					  "cannot open hostport %s: pod %s/%s, which is being stopped, has it",
 					  fl_host_port_text(&a, port), other->ns, other->name);
 		if (port) // kubelet's words, and which one
-			return fl_err_set(
-			    err, -EEXIST,
-			    "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
-			    "requested pod ports: %s is used by pod %s/%s",
-			    fl_host_port_text(&a, port), other->ns, other->name);
+			return fl_err_set(err, -EEXIST,
+					  "Predicate NodePorts failed: node(s) didn't have free ports for the "
+					  "requested pod ports: %s is used by pod %s/%s",
+					  fl_host_port_text(&a, port), other->ns, other->name);
 	}
 	for (unsigned i = 0; i < p->n_host_ports && !p->host_network; i++) {
 		if (fl_hostports_check_free(&p->host_ports[i], err) < 0)

@@ -107,7 +107,9 @@ static void are_given_once(void **state)
 	assert_string_equal(status_at(h, "late", "message"),
 			    "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
 			    "requested pod ports: 7080/TCP is used by pod default/a");
-	assert_non_null(strstr(h->events.data, "late NodePorts: Pod was rejected"));
+	assert_non_null(strstr(h->events.data, "late NodePorts: Predicate NodePorts failed: "));
+	// kubectl shows the reason unless a container has one.
+	assert_string_equal(status_at(h, "late", "containerStatuses"), "");
 	// One that is about to go is waited for.
 	harness_set(h, POD("a", "", "7080", DELETED));
 	harness_set(h, POD("next", "", "7080", ""));
