@@ -447,22 +447,23 @@ void powercut_reset(unsigned seed)
 	pthread_mutex_unlock(&lock);
 }
 
-void powercut_cut_after(long operations)
+static void cut(long operations, bool in_sync)
 {
 	pthread_mutex_lock(&lock);
 	disk.operations = 0;
 	disk.cut_at = operations;
-	disk.in_sync = false;
+	disk.in_sync = in_sync;
 	pthread_mutex_unlock(&lock);
+}
+
+void powercut_cut_after(long operations)
+{
+	cut(operations, false);
 }
 
 void powercut_cut_in_sync(long operations)
 {
-	pthread_mutex_lock(&lock);
-	disk.operations = 0;
-	disk.cut_at = operations;
-	disk.in_sync = true;
-	pthread_mutex_unlock(&lock);
+	cut(operations, true);
 }
 
 void powercut_lie(bool lie)
